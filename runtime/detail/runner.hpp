@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: MIT
+// Resumes the strands of one thread: the ready queue and the trampoline on which coroutines hand over to each other
+// without growing the stack. A loop is a runner; so is a worker of a pool.
+//
+// Threads:      one thread, except for `post`.
+// Cancellation: unwinds stopped strands, innermost frame first, up to the scope that began them.
+// Errors:       none: every member is noexcept. Cost: a push, a pop and a resumption each, no allocation.
+// Source:       none.
+#pragma once
+#include <weft/runtime/detail/frame_pool.hpp>
+#include <weft/runtime/detail/strand.hpp>
+
+namespace weft {
+class loop;
+}
+
+namespace weft::detail {
+
+class runner {
+public:
+    using post_function = void (*)(runner&, work&) noexcept;
+
+    runner(post_function f, loop* io) noexcept : post_(f), io_(io) {}
+    runner(const runner&) = delete;
+    runner& operator=(const runner&) = delete;
+
+    /// The runner of the calling thread, or null.
+    static runner* current() noexcept { return this_thread_state.current_runner; }
+
+    /// Queues work on the calling thread's own runner.
+    void push(work& w) noexcept { ready_.push(w); }
+
+    /// Queues a strand that has what it waited for. Only on the runner's thread.
+    void wake(strand& s) noexcept {
+        s.flags |= strand::scheduled;
+        ready_.push(s);
+    }
+
+    /// Queues work from any thread.
+    void post(work& w) noexcept { post_(*this, w); }
+
+    /// From within a coroutine that is just suspending: resume `frame` next, as part of `s`.
+    void transfer(strand& s, std::coroutine_handle<> frame) noexcept {
+        s.leaf = nullptr;
+        current_strand = &s;
+        next_frame = frame;
+    }
+
+    /// From within a coroutine that is just suspending: unwind `s` next.
+    void transfer_unwind(strand& s) noexcept {
+        s.leaf = nullptr;
+        current_strand = &s;
+        next_unwind = &s;
+    }
+
+    void run(work& w) noexcept {
+        if (w.run != nullptr)
+            w.run(w);
+        else
+            resume(static_cast<strand&>(w));
+        drain_transfers();
+    }
+
+    [[nodiscard]] bool has_ready() const noexcept { return !ready_.empty(); }
+    [[nodiscard]] work& pop_ready() noexcept { return ready_.pop(); }
+    [[nodiscard]] loop* io() const noexcept { return io_; }
+
+    // The trampoline's registers. A coroutine that suspends or ends sets one of the first two at most.
+    std::coroutine_handle<> next_frame;
+    strand* next_unwind = nullptr;
+    strand* current_strand = nullptr;
+    unsigned depth = 0; // of coroutines that started each other inline
+
+    /// How deep coroutines start each other on the stack; from there on the trampoline does it.
+    static constexpr unsigned max_depth = 32;
+
+protected:
+    work_queue ready_;
+
+private:
+    void resume(strand& s) noexcept {
+        std::uint8_t f = s.flags;
+        s.flags = f & static_cast<std::uint8_t>(~(strand::scheduled | strand::unstarted));
+        s.leaf = nullptr;
+        current_strand = &s;
+        constexpr std::uint8_t never_run = strand::unstarted | strand::stopping;
+        if ((f & strand::unwinding) != 0 || (f & never_run) == never_run) [[unlikely]]
+            unwind(s);
+        else
+            s.frame.resume();
+    }
+
+    void drain_transfers() noexcept {
+        while (true) {
+            if (auto frame = next_frame) {
+                next_frame = nullptr;
+                frame.resume();
+            } else if (next_unwind != nullptr) [[unlikely]] {
+                strand* s = next_unwind;
+                next_unwind = nullptr;
+                unwind(*s);
+            } else {
+                break;
+            }
+        }
+    }
+
+    void unwind(strand& s) noexcept;
+
+    post_function post_;
+    loop* io_;
+};
+
+/// Makes a strand ready from any thread, by the shortest way. The strand must have been claimed by the caller: only one
+/// party may wake it for one suspension.
+inline void wake(strand& s) noexcept {
+    runner* r = s.run_by;
+    if (r == runner::current())
+        r->wake(s);
+    else
+        r->post(s);
+}
+
+} // namespace weft::detail

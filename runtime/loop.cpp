@@ -1,0 +1,428 @@
+// SPDX-License-Identifier: MIT
+#include <weft/runtime/loop.hpp>
+
+#include "impl/buffer_ring.hpp"
+#include "impl/ring.hpp"
+
+#include <weft/runtime/assert.hpp>
+#include <weft/runtime/error.hpp>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <deque>
+#include <poll.h>
+#include <pthread.h>
+#include <sys/epoll.h>
+#include <thread>
+
+namespace weft {
+
+namespace {
+
+std::int64_t to_ns(time_point t) noexcept { return t.time_since_epoch().count(); }
+
+void forget_runner_in_child() noexcept { detail::this_thread_state.current_runner = nullptr; }
+
+// A child of a plain fork has the memory of a loop but not its ring: there it must look as if no loop ran.
+void watch_forks() noexcept {
+    static const int registered = ::pthread_atfork(nullptr, nullptr, forget_runner_in_child);
+    static_cast<void>(registered);
+}
+
+} // namespace
+
+// Polls the descriptor through which other threads wake a loop that sleeps in its ring.
+struct loop::wake_target : detail::completion_target {
+    wake_target(loop& l, int descriptor) noexcept : completion_target(woken), owner(l), fd(descriptor) {}
+    wake_target(const wake_target&) = delete;
+    wake_target& operator=(const wake_target&) = delete;
+    ~wake_target() { owner.kernel_.close(owner.kernel_.state, fd); }
+
+    static void woken(completion_target& t, std::int32_t, std::uint32_t flags) noexcept {
+        auto& self = static_cast<wake_target&>(t);
+        if ((flags & IORING_CQE_F_MORE) == 0)
+            self.armed = false; // completion overflow ends a multishot poll: arm it again before the next sleep
+    }
+
+    loop& owner;
+    int fd;
+    bool armed = false;
+};
+
+struct loop::backlog {
+    std::deque<detail::request> requests;
+};
+
+loop::loop(const loop_options& options)
+    : runner(post_to, this), options_(options),
+      kernel_(options.kernel == nullptr ? real_kernel() : *options.kernel) {
+    watch_forks();
+    detail::attach_thread_state();
+    root_.run_by = this;
+    root_.name = "loop";
+}
+
+loop::~loop() {
+    WEFT_ASSERT(root_.first_child == nullptr, "a loop was destroyed that still has tasks");
+    close_ring();
+}
+
+void loop::open_ring() {
+    if (ring_)
+        return;
+    auto r = std::make_unique<detail::ring>(kernel_, options_.ring_entries, options_.features);
+    int fd = kernel_.make_wake_fd(kernel_.state);
+    if (fd < 0)
+        throw_errno(-fd, "eventfd");
+    wake_ = std::make_unique<wake_target>(*this, fd);
+    backlog_ = std::make_unique<backlog>();
+    ring_ = std::move(r);
+}
+
+kernel_feature loop::features() {
+    open_ring();
+    return ring_->features();
+}
+
+detail::buffer_ring& loop::buffers() {
+    if (!buffers_) {
+        open_ring();
+        buffers_ = std::make_unique<detail::buffer_ring>(*ring_, options_.lent_buffer_size, options_.lent_buffers);
+    }
+    return *buffers_;
+}
+
+time_point loop::now() const noexcept { return time_point(duration(kernel_.now(kernel_.state))); }
+
+void loop::run_until(const bool& done) noexcept {
+    detail::runner* outer = detail::this_thread_state.current_runner;
+    detail::this_thread_state.current_runner = this;
+    const bool* outer_done = std::exchange(done_, &done);
+    while (!finished())
+        turn();
+    done_ = outer_done;
+    detail::this_thread_state.current_runner = outer;
+}
+
+void loop::run_until_empty() noexcept {
+    draining_ = true;
+    bool no = false;
+    run_until(no);
+    draining_ = false;
+}
+
+void loop::close_ring() noexcept {
+    WEFT_ASSERT(in_flight_ == 0, "a ring was closed while the kernel held requests of it");
+    while (posting_.load(std::memory_order_acquire) != 0) // for the few instructions that a poster still needs
+        std::this_thread::yield();
+    buffers_.reset();
+    ring_.reset();
+    wake_.reset();
+}
+
+void loop::turn() noexcept {
+    ++statistics_.turns;
+    for (unsigned n = 0; n < options_.batch && has_ready(); ++n) {
+        run(pop_ready());
+        ++statistics_.resumptions;
+    }
+    take_mail();
+    fire_timers();
+    poll(!has_ready() && !finished());
+}
+
+void loop::take_mail() noexcept {
+    if (mail_.load(std::memory_order_relaxed) == nullptr)
+        return;
+    // acquire: pairs with the release in post_to; what the poster wrote is seen by whom it wakes.
+    detail::work* newest = mail_.exchange(nullptr, std::memory_order_acquire);
+    detail::work* oldest = nullptr;
+    detail::work* last = newest;
+    while (newest != nullptr) { // the stack has the newest on top: turn it round
+        detail::work* below = newest->next;
+        if (newest->run == nullptr)
+            static_cast<detail::strand*>(newest)->flags |= detail::strand::scheduled;
+        newest->next = oldest;
+        oldest = newest;
+        newest = below;
+    }
+    ready_.append(*oldest, *last);
+}
+
+void loop::post_to(detail::runner& r, detail::work& w) noexcept {
+    auto& self = static_cast<loop&>(r);
+    // As soon as the work is in the mailbox the loop may run it and end. The count holds its destructor up until we
+    // have stopped looking at it. Relaxed: the push below publishes it to whoever takes the work.
+    self.posting_.fetch_add(1, std::memory_order_relaxed);
+    self.mail_and_wake(w);
+    self.posting_.fetch_sub(1, std::memory_order_release); // pairs with the acquire in the destructor
+}
+
+void loop::mail_and_wake(detail::work& w) noexcept {
+    detail::work* head = mail_.load(std::memory_order_relaxed);
+    do {
+        w.next = head;
+        // seq_cst, as are the accesses to parked_: of a poster and a loop that is going to sleep, one sees the other.
+    } while (!mail_.compare_exchange_weak(head, &w, std::memory_order_seq_cst, std::memory_order_relaxed));
+    if (parked_.load(std::memory_order_seq_cst) == awake)
+        return;
+    switch (parked_.exchange(awake, std::memory_order_seq_cst)) {
+    case on_ring:
+        kernel_.wake(kernel_.state, wake_->fd);
+        break;
+    case on_futex:
+        kernel_.unpark(kernel_.state, reinterpret_cast<std::uint32_t*>(&parked_));
+        break;
+    default: // another poster was faster
+        break;
+    }
+}
+
+void loop::fire_timers() noexcept {
+    if (timers_.empty())
+        return;
+    time_point t = now();
+    while (!timers_.empty() && timers_.next() <= t) {
+        detail::timer& due = timers_.pop();
+        due.fire(due);
+    }
+}
+
+void loop::poll(bool may_wait) noexcept {
+    std::int64_t deadline = timers_.empty() ? INT64_MAX : to_ns(timers_.next());
+    if (!ring_) {
+        if (may_wait && !has_ready())
+            park_without_ring(deadline);
+        return;
+    }
+    flush_cancels();
+    flush_backlog();
+    bool wait = may_wait && !has_ready();
+    if (!wait) {
+        bool look = in_flight_ != 0 && (ring_->kernel_has_work() || !ring_->has(kernel_feature::defer_taskrun));
+        if (ring_->pending_submissions() == 0 && !look) {
+            reap();
+            return;
+        }
+    } else {
+        arm_wake();
+        parked_.store(on_ring, std::memory_order_seq_cst);
+        if (mail_.load(std::memory_order_seq_cst) != nullptr) {
+            parked_.store(awake, std::memory_order_relaxed);
+            wait = false;
+        } else {
+            ++statistics_.parks;
+        }
+    }
+    ++statistics_.enters;
+    int result = ring_->enter(wait, deadline);
+    if (wait)
+        parked_.store(awake, std::memory_order_relaxed);
+    switch (result < 0 ? -result : 0) {
+    case 0:
+    case ETIME:  // the next timer is due
+    case EINTR:  // a signal handler of the program ran
+    case EBUSY:  // the completion queue is full: reaping makes room, and the next turn submits
+    case EAGAIN: // the kernel is short of memory for requests: the next turn tries again
+    case ENOMEM:
+        break;
+    default:
+        WEFT_ASSERT(result >= 0, "io_uring_enter failed in a way that it must not");
+    }
+    reap();
+}
+
+void loop::park_without_ring(std::int64_t deadline) noexcept {
+    parked_.store(on_futex, std::memory_order_seq_cst);
+    if (mail_.load(std::memory_order_seq_cst) == nullptr) {
+        ++statistics_.parks;
+        static_assert(sizeof(parked_) == sizeof(std::uint32_t));
+        kernel_.park(kernel_.state, reinterpret_cast<std::uint32_t*>(&parked_), on_futex, deadline);
+    }
+    parked_.store(awake, std::memory_order_relaxed);
+}
+
+void loop::arm_wake() noexcept {
+    if (wake_->armed)
+        return;
+    io_uring_sqe* sqe = ring_->get_sqe();
+    if (sqe == nullptr) {
+        make_room();
+        sqe = ring_->get_sqe();
+        WEFT_ASSERT(sqe != nullptr, "no room to arm the wake-up descriptor");
+    }
+    std::memset(sqe, 0, sizeof *sqe);
+    sqe->opcode = IORING_OP_POLL_ADD;
+    sqe->fd = wake_->fd;
+    sqe->len = IORING_POLL_ADD_MULTI;
+    // Edges: each write gives one completion and nobody needs to read the counter.
+    sqe->poll32_events = POLLIN | EPOLLET;
+    sqe->user_data = detail::address_of(static_cast<detail::completion_target*>(wake_.get()));
+    wake_->armed = true;
+}
+
+void loop::reap() noexcept {
+    ring_->reap(
+        [this](const io_uring_cqe& cqe) {
+            if (cqe.user_data == 0)
+                return; // the answer to a cancel proves nothing; what counts is the request's own completion
+            auto* target = reinterpret_cast<detail::completion_target*>(static_cast<std::uintptr_t>(cqe.user_data));
+            if ((cqe.flags & IORING_CQE_F_MORE) == 0 && target != wake_.get())
+                --in_flight_;
+            ++statistics_.completions;
+            target->on_completion(*target, cqe.res, cqe.flags);
+        },
+        ~0u);
+}
+
+bool loop::make_room() noexcept {
+    // Each entry that the kernel takes is room for one of ours. It refuses only while it has completions that we haven't
+    // read or no memory, and then the next turn tries again.
+    ++statistics_.enters;
+    int n = ring_->enter(false, 0);
+    return n > 0;
+}
+
+void loop::submit(detail::completion_target& target, detail::request r) {
+    if (!ring_)
+        open_ring();
+    r.user_data = detail::address_of(&target);
+    io_uring_sqe* sqe = backlog_->requests.empty() ? ring_->get_sqe() : nullptr;
+    if (sqe == nullptr) [[unlikely]] {
+        if (backlog_->requests.empty() && make_room())
+            sqe = ring_->get_sqe();
+        if (sqe == nullptr) {
+            backlog_->requests.push_back(r);
+            ++in_flight_;
+            return;
+        }
+    }
+    static_assert(sizeof(io_uring_sqe) == sizeof(detail::request));
+    std::memcpy(static_cast<void*>(sqe), &r, sizeof r);
+    ++in_flight_;
+    ++statistics_.requests;
+}
+
+void loop::flush_backlog() noexcept {
+    while (!backlog_->requests.empty()) {
+        io_uring_sqe* sqe = ring_->get_sqe();
+        if (sqe == nullptr && make_room())
+            sqe = ring_->get_sqe();
+        if (sqe == nullptr)
+            return;
+        std::memcpy(static_cast<void*>(sqe), &backlog_->requests.front(), sizeof *sqe);
+        backlog_->requests.pop_front();
+        ++statistics_.requests;
+    }
+}
+
+void loop::cancel(detail::io_operation& op) noexcept {
+    op.cancel_asked_ = true;
+    if (op.cancel_queued_)
+        return;
+    op.cancel_queued_ = true;
+    op.next_cancel_ = cancels_;
+    cancels_ = &op;
+}
+
+bool loop::try_cancel(detail::completion_target& target) noexcept {
+    io_uring_sqe* sqe = ring_->get_sqe();
+    if (sqe == nullptr && make_room())
+        sqe = ring_->get_sqe();
+    if (sqe == nullptr)
+        return false;
+    std::memset(sqe, 0, sizeof *sqe);
+    sqe->opcode = IORING_OP_ASYNC_CANCEL;
+    sqe->fd = -1;
+    sqe->addr = detail::address_of(&target);
+    return true;
+}
+
+void loop::flush_cancels() noexcept {
+    while (cancels_ != nullptr) {
+        detail::io_operation& op = *cancels_;
+        // A request that never left for the kernel ends here.
+        auto& waiting = backlog_->requests;
+        std::uint64_t key = detail::address_of(static_cast<detail::completion_target*>(&op));
+        auto at = std::find_if(waiting.begin(), waiting.end(),
+                               [key](const detail::request& r) { return r.user_data == key; });
+        if (at == waiting.end() && !try_cancel(op))
+            return; // the list keeps its place, so no cancel is ever lost
+        cancels_ = op.next_cancel_;
+        op.cancel_queued_ = false;
+        if (at != waiting.end()) {
+            waiting.erase(at);
+            --in_flight_;
+            op.on_completion(op, -ECANCELED, 0);
+        }
+    }
+}
+
+void loop::forget_cancel(detail::io_operation& op) noexcept {
+    detail::io_operation** link = &cancels_;
+    while (*link != &op)
+        link = &(*link)->next_cancel_;
+    *link = op.next_cancel_;
+    op.cancel_queued_ = false;
+}
+
+loop* this_loop_or_null() noexcept {
+    detail::runner* r = detail::runner::current();
+    return r == nullptr ? nullptr : r->io();
+}
+
+loop& this_loop() {
+    loop* l = this_loop_or_null();
+    if (l == nullptr)
+        throw state_error("this thread runs no loop");
+    return *l;
+}
+
+time_point now() noexcept {
+    loop* l = this_loop_or_null();
+    return l == nullptr ? clock::now() : l->now();
+}
+
+namespace detail {
+
+void io_operation::submit(request r) {
+    try {
+        io_loop().submit(*this, r);
+    } catch (...) { // the coroutine goes on with the exception, so it waits for nothing any more
+        owner().leaf = nullptr;
+        throw;
+    }
+}
+
+void io_operation::cancel() noexcept { io_loop().cancel(*this); }
+
+void cancel_io(operation& op) noexcept { static_cast<io_operation&>(op).cancel(); }
+
+bool io_operation::was_cancelled() const noexcept {
+    // An interrupted request of a kernel worker thread reports EINTR.
+    return cancel_asked_ && (result_ == -ECANCELED || result_ == -EINTR);
+}
+
+void io_operation::note(std::int32_t result, std::uint32_t flags) noexcept {
+    result_ = result;
+    completion_flags_ = flags;
+    if (cancel_queued_) [[unlikely]]
+        io_loop().forget_cancel(*this);
+}
+
+void io_operation::finish(completion_target& target, std::int32_t result, std::uint32_t flags) noexcept {
+    auto& op = static_cast<io_operation&>(target);
+    op.note(result, flags);
+    if (op.was_cancelled())
+        op.stopped();
+    else
+        op.complete();
+}
+
+void throw_result(std::int32_t result, const char* operation, std::string_view object) {
+    throw_errno(-result, operation, object);
+}
+
+} // namespace detail
+} // namespace weft

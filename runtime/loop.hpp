@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: MIT
+// One thread's event loop: a queue of ready tasks, timers, a ring, and a mailbox for everybody else.
+//
+//     weft::task<> ask_other_thread(std::stop_token) {
+//         weft::loop& home = weft::this_loop();
+//         std::jthread([&home] { home.post([] { fmt::print("back on the loop\n"); }); }).join();
+//         co_await weft::yield();                 // lets the posted function run
+//     }
+//
+// A program gets its loops from `run` or `runtime`; `sync_wait` makes one for a plain thread.
+//
+// Threads:      post from any thread; the rest from the loop's own.
+// Cancellation: a loop that ends stops every task that it still has and waits for them.
+// Errors:       what a posted function throws goes to the unhandled-error hook.
+// Cost:         a post to a busy loop makes no system call, one to a parked loop makes one wake-up.
+// Source:       one enter a turn after design/io_uring-notes; the mailbox is Treiber's stack, emptied whole.
+#pragma once
+#include <weft/runtime/detail/io_operation.hpp>
+#include <weft/runtime/detail/timer_heap.hpp>
+#include <weft/runtime/kernel.hpp>
+#include <weft/runtime/time.hpp>
+
+#include <atomic>
+#include <concepts>
+#include <cstdint>
+#include <memory>
+#include <utility>
+
+namespace weft {
+
+namespace detail {
+class ring;
+class buffer_ring;
+struct timer;
+} // namespace detail
+
+struct loop_options {
+    /// Entries of the submission queue; the completion queue is four times as large.
+    unsigned ring_entries = 256;
+    /// Size and number of the buffers that the loop lends for receiving; made when the first is needed.
+    std::uint32_t lent_buffer_size = 16 * 1024;
+    std::uint32_t lent_buffers = 64;
+    /// Resumed tasks between two looks at I/O and timers.
+    unsigned batch = 256;
+    const weft::kernel* kernel = nullptr; // null: the real one
+    kernel_feature features = kernel_feature::all;
+};
+
+/// Counters since the loop was made.
+struct loop_statistics {
+    std::uint64_t turns = 0;       // rounds of the loop
+    std::uint64_t resumptions = 0; // tasks and functions run
+    std::uint64_t enters = 0;      // system calls into the ring
+    std::uint64_t parks = 0;       // how often it slept
+    std::uint64_t requests = 0;    // submitted to the ring
+    std::uint64_t completions = 0;
+};
+
+class loop : public detail::runner {
+public:
+    explicit loop(const loop_options& options = {});
+    /// Precondition: nothing runs on it any more.
+    ~loop();
+
+    /// Runs `f()` on the loop, in the order of posting. Allocates one node.
+    template <std::invocable F>
+    void post(F f);
+    using detail::runner::post;
+
+    /// The loop's clock.
+    [[nodiscard]] time_point now() const noexcept;
+    [[nodiscard]] const loop_statistics& statistics() const noexcept { return statistics_; }
+    /// What the kernel offers and the options allow. Makes the ring if there is none.
+    [[nodiscard]] kernel_feature features();
+    [[nodiscard]] const loop_options& options() const noexcept { return options_; }
+    /// How many requests the kernel holds now.
+    [[nodiscard]] std::size_t in_flight() const noexcept { return in_flight_; }
+
+    // --- For those who drive a loop ---------------------------------------------------------------------------------
+
+    /// Runs until `*done`. The calling thread becomes the loop's.
+    void run_until(const bool& done) noexcept;
+    /// Runs until no task is left below the root.
+    void run_until_empty() noexcept;
+    /// Gives the ring back, on the thread that made it. Precondition: the kernel holds no request.
+    void close_ring() noexcept;
+    /// Creates the ring now instead of at the first request.
+    void open_ring();
+    /// The strand that everything on this loop descends from.
+    [[nodiscard]] detail::strand& root() noexcept { return root_; }
+
+    // --- For those who write operations -----------------------------------------------------------------------------
+
+    /// Hands a request to the ring; `target` gets every completion of it. Throws std::bad_alloc.
+    void submit(detail::completion_target& target, detail::request r);
+    /// Asks the kernel to give up a request whose final completion hasn't come.
+    void cancel(detail::io_operation& op) noexcept;
+    /// The same for targets that are no operation: takes one entry of the submission queue at once. False: none is free.
+    [[nodiscard]] bool try_cancel(detail::completion_target& target) noexcept;
+
+    void add_timer(detail::timer& t, time_point when) { timers_.add(t, when); }
+    void remove_timer(detail::timer& t) noexcept {
+        if (t.active())
+            timers_.remove(t);
+    }
+
+    /// The buffers that the kernel fills. Made on first use; throws if that fails.
+    [[nodiscard]] detail::buffer_ring& buffers();
+    [[nodiscard]] detail::ring& get_ring() noexcept { return *ring_; }
+
+    /// Posts to `l` from any thread, with the work's memory in the caller's hands.
+    static void post_to(detail::runner& r, detail::work& w) noexcept;
+
+private:
+    enum park_state : std::uint32_t { awake = 0, on_futex = 1, on_ring = 2 };
+    struct wake_target;
+
+    void turn() noexcept;
+    [[nodiscard]] bool finished() const noexcept {
+        return *done_ || (draining_ && root_.first_child == nullptr && in_flight_ == 0);
+    }
+    void mail_and_wake(detail::work& w) noexcept;
+    void take_mail() noexcept;
+    void fire_timers() noexcept;
+    void poll(bool may_wait) noexcept;
+    void park_without_ring(std::int64_t deadline) noexcept;
+    void reap() noexcept;
+    void flush_cancels() noexcept;
+    void flush_backlog() noexcept;
+    void forget_cancel(detail::io_operation& op) noexcept;
+    bool make_room() noexcept;
+    void arm_wake() noexcept;
+    friend class detail::io_operation;
+
+    loop_options options_;
+    const kernel& kernel_;
+    detail::timer_heap timers_;
+    std::unique_ptr<detail::ring> ring_;
+    std::unique_ptr<detail::buffer_ring> buffers_;
+    std::unique_ptr<wake_target> wake_;
+    struct backlog;
+    std::unique_ptr<backlog> backlog_; // requests for which the submission queue had no room
+    detail::io_operation* cancels_ = nullptr;
+    std::size_t in_flight_ = 0;
+    loop_statistics statistics_;
+    detail::strand root_;
+    const bool* done_ = nullptr;
+    bool draining_ = false;
+
+    // Written by other threads: on lines of their own.
+    alignas(64) std::atomic<detail::work*> mail_{nullptr};
+    std::atomic<std::uint32_t> parked_{awake};
+    std::atomic<std::uint32_t> posting_{0}; // threads inside of post
+};
+
+/// The loop that the calling thread runs. Throws state_error if it runs none.
+[[nodiscard]] loop& this_loop();
+/// The same, or null.
+[[nodiscard]] loop* this_loop_or_null() noexcept;
+
+namespace detail {
+/// See unhandled.hpp.
+void report_current_exception(const char* where) noexcept;
+
+template <class F>
+struct posted_function : work, recycled {
+    explicit posted_function(F&& f) : work(call), function(std::move(f)) {}
+    static void call(work& w) noexcept {
+        std::unique_ptr<posted_function> self(static_cast<posted_function*>(&w));
+        try {
+            self->function();
+        } catch (...) {
+            report_current_exception("a posted function");
+        }
+    }
+    F function;
+};
+} // namespace detail
+
+template <std::invocable F>
+void loop::post(F f) {
+    post(*static_cast<detail::work*>(new detail::posted_function<F>(std::move(f))));
+}
+
+} // namespace weft

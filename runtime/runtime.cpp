@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: MIT
+#include <weft/runtime/runtime.hpp>
+
+#include <weft/runtime/error.hpp>
+#include <weft/runtime/sleep.hpp>
+
+#include <functional>
+#include <future>
+#include <stdexcept>
+#include <thread>
+
+namespace weft {
+
+namespace {
+
+loop_options options_for_loop(const runtime_options& o) noexcept {
+    loop_options l;
+    l.ring_entries = o.ring_entries;
+    l.lent_buffer_size = o.lent_buffer_size;
+    l.lent_buffers = o.lent_buffers;
+    l.kernel = o.kernel;
+    l.features = o.features;
+    return l;
+}
+
+// Lifts the shields of everything below a strand and stops it.
+void stop_even_shielded(detail::strand& root) noexcept {
+    detail::strand* s = root.first_child;
+    while (s != nullptr) {
+        s->flags &= static_cast<std::uint8_t>(~detail::strand::shielded);
+        s->request_stop();
+        if (s->first_child != nullptr) {
+            s = s->first_child;
+            continue;
+        }
+        while (s != &root && s->next_sibling == nullptr)
+            s = s->parent;
+        s = s == &root ? nullptr : s->next_sibling;
+    }
+}
+
+// How long shields hold off the end of a loop.
+constexpr duration shield_time = std::chrono::seconds(1);
+
+struct lift_shields : detail::timer {
+    explicit lift_shields(detail::strand& r) noexcept : timer(expired), root(r) {}
+    static void expired(detail::timer& t) noexcept { stop_even_shielded(static_cast<lift_shields&>(t).root); }
+    detail::strand& root;
+};
+
+} // namespace
+
+// A loop beyond the first, on its thread.
+struct runtime::helper {
+    explicit helper(loop& l) : on(l) {
+        std::promise<void> ready;
+        std::future<void> is_ready = ready.get_future();
+        thread = std::thread([this, &ready] {
+            try {
+                on.open_ring(); // a ring belongs to the thread that made it
+            } catch (...) {
+                ready.set_exception(std::current_exception());
+                return;
+            }
+            ready.set_value();
+            on.run_until(done);
+            drain(on);
+            on.close_ring();
+            at_end();
+        });
+        try {
+            is_ready.get();
+        } catch (...) {
+            thread.join();
+            throw;
+        }
+    }
+    /// Ends the loop; `then` runs on its thread, last of all.
+    void finish(std::function<void()> then) {
+        on.post([this, f = std::move(then)]() mutable {
+            at_end = std::move(f);
+            done = true;
+        });
+    }
+    loop& on;
+    bool done = false; // this and the next: the loop's thread
+    std::function<void()> at_end;
+    std::thread thread;
+};
+
+runtime::runtime(const runtime_options& options) : options_(options) {
+    if (options.loops == 0)
+        throw std::invalid_argument("a runtime needs one loop at least");
+    if (this_loop_or_null() != nullptr)
+        throw state_error("a runtime can't be made by a thread whose loop is running");
+    for (unsigned i = 0; i < options.loops; ++i)
+        loops_.push_back(std::make_unique<loop>(options_for_loop(options)));
+    loops_.front()->open_ring();
+    owner_ = &detail::this_thread_state;
+    try {
+        for (unsigned i = 1; i < options.loops; ++i)
+            helpers_.push_back(std::make_unique<helper>(*loops_[i]));
+    } catch (...) { // no memory or no thread for one of them: end those that run
+        end_helpers();
+        throw;
+    }
+}
+
+runtime::~runtime() {
+    end_helpers();
+    drain(*loops_.front());
+}
+
+void runtime::end_helpers() noexcept {
+    // The first loop goes on turning until the others have ended, because their tasks may still need it.
+    loop& first = *loops_.front();
+    std::size_t left = helpers_.size();
+    bool all_ended = left == 0;
+    for (auto& h : helpers_) {
+        h->finish([&] {
+            first.post([&] { all_ended = --left == 0; });
+        });
+    }
+    first.run_until(all_ended);
+    for (auto& h : helpers_)
+        h->thread.join();
+    helpers_.clear();
+}
+
+void runtime::drain(loop& l) noexcept {
+    l.root().request_stop();
+    lift_shields lift(l.root());
+    try {
+        l.add_timer(lift, saturated_sum(l.now(), shield_time));
+    } catch (...) { // no memory for one timer: shields are waited for as long as they take
+        static_cast<void>(lift);
+    }
+    l.run_until_empty();
+    l.remove_timer(lift);
+    l.root().withdraw_stop();
+}
+
+void runtime::run_branch(detail::main_branch& b) {
+    if (this_loop_or_null() != nullptr)
+        throw state_error("run was called by a thread whose loop is running; await the task instead");
+    if (owner_ != &detail::this_thread_state)
+        throw state_error("run was called on another thread than the one that made the runtime");
+    loop& l = *loops_.front();
+    interrupted_by_.store(0, std::memory_order_relaxed);
+    main_ = &b;
+    b.flags |= detail::strand::unstarted;
+    b.enter_tree(l.root());
+    l.wake(b);
+    l.run_until(b.done);
+    main_ = nullptr;
+    b.leave_tree();
+    drain(l);
+    if (int signal = interrupted_by_.load(std::memory_order_relaxed); signal != 0)
+        throw interrupted_error(signal);
+    if (!b.child)
+        throw cancelled_error();
+}
+
+void runtime::request_stop(int signal) noexcept {
+    interrupted_by_.store(signal, std::memory_order_relaxed);
+    loops_.front()->post([this] {
+        if (main_ != nullptr)
+            main_->request_stop();
+    });
+}
+
+namespace detail {
+
+const operation_type on_scope::kind{cancel_on, "on another loop"};
+
+on_scope::on_scope(loop& there) noexcept
+    : operation(kind), body_(*this), there_(there), start_(arrive, *this), stop_(stop_there, *this), back_(back_home, *this) {}
+
+void on_scope::start() noexcept {
+    if (owner().context != nullptr) {
+        body_.context = owner().context;
+        retain_context(body_.context);
+    }
+    there_.post(start_);
+}
+
+void on_scope::arrive(work& w) noexcept {
+    on_scope& s = static_cast<message&>(w).scope;
+    s.body_.start_later(s.there_.root());
+}
+
+void on_scope::cancel_on(operation& op) noexcept {
+    auto& self = static_cast<on_scope&>(op);
+    int running = 0;
+    // Sent once, and not at all when the body has ended: then its end is on the way to us.
+    if (!self.stop_sent_ && self.state_.compare_exchange_strong(running, 1, std::memory_order_acq_rel)) {
+        self.stop_sent_ = true;
+        self.there_.post(self.stop_);
+    }
+}
+
+void on_scope::stop_there(work& w) noexcept {
+    on_scope& s = static_cast<message&>(w).scope;
+    s.stop_arrived_ = true;
+    if (s.ended_)
+        s.leave();
+    else
+        s.body_.request_stop();
+}
+
+bool on_scope::body::ended(continuation& c, ending e) noexcept {
+    on_scope& s = static_cast<body&>(c).scope;
+    s.ended_ = true;
+    s.stopped_ = e == ending::stopped;
+    s.body_.leave_tree();
+    int running = 0;
+    // If a stop was sent and isn't here yet, the operation has to stay until it is.
+    if (s.state_.compare_exchange_strong(running, 2, std::memory_order_acq_rel) || s.stop_arrived_)
+        s.leave();
+    return false;
+}
+
+void on_scope::leave() noexcept { owner().run_by->post(back_); }
+
+void on_scope::back_home(work& w) noexcept {
+    on_scope& s = static_cast<message&>(w).scope;
+    if (s.stopped_)
+        s.stopped();
+    else
+        s.complete();
+}
+
+} // namespace detail
+} // namespace weft

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MIT
+#include <weft/runtime/sleep.hpp>
+
+#include <weft/runtime/loop.hpp>
+
+namespace weft {
+
+namespace detail {
+
+const operation_type sleep_op::kind{cancel_sleep, "sleep"};
+// A task that yields is ready, so a stop never reaches it there.
+const operation_type yield_op::kind{[](operation&) noexcept {}, "yield"};
+
+sleep_op::sleep_op(time_point until) noexcept : operation(kind), timer(wake_up), until_(until) {}
+
+void sleep_op::start() {
+    if (until_ == time_point::min()) {
+        complete();
+        return;
+    }
+    try {
+        io_loop().add_timer(*this, until_);
+    } catch (...) {
+        owner().leaf = nullptr;
+        throw;
+    }
+}
+
+void sleep_op::cancel_sleep(operation& op) noexcept { static_cast<sleep_op&>(op).cancel(); }
+
+void sleep_op::cancel() noexcept {
+    io_loop().remove_timer(*this);
+    stopped();
+}
+
+void sleep_op::wake_up(timer& t) noexcept { static_cast<sleep_op&>(t).complete(); }
+
+} // namespace detail
+
+detail::sleep_op sleep_until(time_point when) noexcept { return detail::sleep_op(when); }
+
+} // namespace weft

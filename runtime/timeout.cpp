@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: MIT
+#include <weft/runtime/timeout.hpp>
+
+#include <weft/runtime/error.hpp>
+#include <weft/runtime/loop.hpp>
+
+namespace weft {
+
+namespace {
+constexpr detail::operation_type timeout_kind{detail::not_cancelled, "timeout"};
+}
+
+timeout_scope::timeout_scope(time_point deadline) noexcept
+    : scope_operation(timeout_kind), timer(fired), body_(*this), deadline_(deadline) {}
+
+void timeout_scope::start() {
+    try {
+        arm();
+    } catch (...) { // no memory for the timer: nothing was started
+        owner().leaf = nullptr;
+        throw;
+    }
+    active_ = true;
+    body_.start_now(owner());
+    if (expired_)
+        body_.request_stop();
+}
+
+void timeout_scope::arm() {
+    if (deadline_ == never)
+        return;
+    if (deadline_ <= io_loop().now())
+        expired_ = true;
+    else
+        io_loop().add_timer(*this, deadline_);
+}
+
+void timeout_scope::reschedule(time_point when) {
+    if (!active_ || expired_)
+        throw state_error("a timeout can be moved only while its body runs and before it expired");
+    io_loop().remove_timer(*this);
+    deadline_ = when;
+    arm();
+    if (expired_)
+        body_.request_stop();
+}
+
+void timeout_scope::fired(detail::timer& t) noexcept {
+    auto& self = static_cast<timeout_scope&>(t);
+    self.expired_ = true;
+    self.body_.request_stop();
+}
+
+bool timeout_scope::body::ended(continuation& c, detail::ending e) noexcept {
+    timeout_scope& s = static_cast<body&>(c).scope;
+    s.active_ = false;
+    s.io_loop().remove_timer(s);
+    s.stopped_ = e == detail::ending::stopped;
+    // A stop that was not ours, or that came from outside as well, goes on outwards.
+    if (s.stopped_ && (!s.expired_ || s.owner().stop_pending()))
+        s.unwind_parent();
+    else
+        s.resume_parent();
+    return false;
+}
+
+void timeout_scope::check() const {
+    if (stopped_)
+        throw timeout_error();
+}
+
+} // namespace weft
