@@ -22,6 +22,31 @@ namespace {
 
 std::int64_t to_ns(time_point t) noexcept { return t.time_since_epoch().count(); }
 
+// Lifts the shields of everything below a strand and stops it.
+void stop_even_shielded(detail::strand& root) noexcept {
+    detail::strand* s = root.first_child;
+    while (s != nullptr) {
+        s->flags &= static_cast<std::uint8_t>(~detail::strand::shielded);
+        s->request_stop();
+        if (s->first_child != nullptr) {
+            s = s->first_child;
+            continue;
+        }
+        while (s != &root && s->next_sibling == nullptr)
+            s = s->parent;
+        s = s == &root ? nullptr : s->next_sibling;
+    }
+}
+
+// How long shields hold off the end of a loop.
+constexpr duration shield_time = std::chrono::seconds(1);
+
+struct lift_shields : detail::timer {
+    explicit lift_shields(detail::strand& r) noexcept : timer(expired), root(r) {}
+    static void expired(detail::timer& t) noexcept { stop_even_shielded(static_cast<lift_shields&>(t).root); }
+    detail::strand& root;
+};
+
 void forget_runner_in_child() noexcept { detail::this_thread_state.current_runner = nullptr; }
 
 // A child of a plain fork has the memory of a loop but not its ring: there it must look as if no loop ran.
@@ -105,11 +130,47 @@ void loop::run_until(const bool& done) noexcept {
     detail::this_thread_state.current_runner = outer;
 }
 
-void loop::run_until_empty() noexcept {
-    draining_ = true;
-    bool no = false;
-    run_until(no);
-    draining_ = false;
+bool loop::finished() const noexcept {
+    if (draining_ == drain_phase::none)
+        return *done_;
+    // What was accepted before the end still runs: posted functions, and those that return from other loops.
+    if (has_ready() || mail_.load(std::memory_order_relaxed) != nullptr)
+        return false;
+    return root_.first_child == nullptr && (draining_ == drain_phase::tasks || in_flight_ == 0);
+}
+
+void loop::drain() noexcept {
+    root_.request_stop();
+    lift_shields lift(root_);
+    try {
+        add_timer(lift, saturated_sum(now(), shield_time));
+    } catch (const std::bad_alloc&) { // no memory for one timer: shields are waited for as long as they take
+        static_cast<void>(lift);
+    }
+    bool never_done = false;
+    draining_ = drain_phase::tasks;
+    run_until(never_done);
+    if (in_flight_ != 0) { // requests that belong to no task: the accept of a listener that lives on, for one
+        cancel_everything();
+        draining_ = drain_phase::requests;
+        run_until(never_done);
+    }
+    draining_ = drain_phase::none;
+    remove_timer(lift);
+    root_.withdraw_stop();
+}
+
+void loop::cancel_everything() noexcept {
+    io_uring_sqe* sqe = ring_->get_sqe();
+    while (sqe == nullptr) { // the kernel takes entries as soon as it has memory for them
+        make_room();
+        reap();
+        sqe = ring_->get_sqe();
+    }
+    std::memset(sqe, 0, sizeof *sqe);
+    sqe->opcode = IORING_OP_ASYNC_CANCEL;
+    sqe->fd = -1;
+    sqe->cancel_flags = IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL;
 }
 
 void loop::close_ring() noexcept {

@@ -80,8 +80,9 @@ public:
 
     /// Runs until `*done`. The calling thread becomes the loop's.
     void run_until(const bool& done) noexcept;
-    /// Runs until no task is left below the root.
-    void run_until_empty() noexcept;
+    /// Stops every task that is left, then every request that the kernel still holds, and runs until all have ended.
+    /// What a shield holds is stopped too after a second.
+    void drain() noexcept;
     /// Gives the ring back, on the thread that made it. Precondition: the kernel holds no request.
     void close_ring() noexcept;
     /// Creates the ring now instead of at the first request.
@@ -116,9 +117,7 @@ private:
     struct wake_target;
 
     void turn() noexcept;
-    [[nodiscard]] bool finished() const noexcept {
-        return *done_ || (draining_ && root_.first_child == nullptr && in_flight_ == 0);
-    }
+    [[nodiscard]] bool finished() const noexcept;
     void mail_and_wake(detail::work& w) noexcept;
     void take_mail() noexcept;
     void fire_timers() noexcept;
@@ -129,6 +128,7 @@ private:
     void flush_backlog() noexcept;
     void forget_cancel(detail::io_operation& op) noexcept;
     bool make_room() noexcept;
+    void cancel_everything() noexcept;
     void arm_wake() noexcept;
     friend class detail::io_operation;
 
@@ -145,7 +145,8 @@ private:
     loop_statistics statistics_;
     detail::strand root_;
     const bool* done_ = nullptr;
-    bool draining_ = false;
+    enum class drain_phase : std::uint8_t { none, tasks, requests };
+    drain_phase draining_ = drain_phase::none;
 
     // Written by other threads: on lines of their own.
     alignas(64) std::atomic<detail::work*> mail_{nullptr};

@@ -23,31 +23,6 @@ loop_options options_for_loop(const runtime_options& o) noexcept {
     return l;
 }
 
-// Lifts the shields of everything below a strand and stops it.
-void stop_even_shielded(detail::strand& root) noexcept {
-    detail::strand* s = root.first_child;
-    while (s != nullptr) {
-        s->flags &= static_cast<std::uint8_t>(~detail::strand::shielded);
-        s->request_stop();
-        if (s->first_child != nullptr) {
-            s = s->first_child;
-            continue;
-        }
-        while (s != &root && s->next_sibling == nullptr)
-            s = s->parent;
-        s = s == &root ? nullptr : s->next_sibling;
-    }
-}
-
-// How long shields hold off the end of a loop.
-constexpr duration shield_time = std::chrono::seconds(1);
-
-struct lift_shields : detail::timer {
-    explicit lift_shields(detail::strand& r) noexcept : timer(expired), root(r) {}
-    static void expired(detail::timer& t) noexcept { stop_even_shielded(static_cast<lift_shields&>(t).root); }
-    detail::strand& root;
-};
-
 } // namespace
 
 // A loop beyond the first, on its thread.
@@ -63,10 +38,14 @@ struct runtime::helper {
                 return;
             }
             ready.set_value();
-            on.run_until(done);
-            drain(on);
+            on.run_until(asked_to_end);
+            on.drain();
+            drained();
+            // Others may still send tasks here, which find the root stopped; so turn until all of them have drained.
+            on.root().request_stop();
+            on.run_until(released);
+            on.drain();
             on.close_ring();
-            at_end();
         });
         try {
             is_ready.get();
@@ -75,16 +54,21 @@ struct runtime::helper {
             throw;
         }
     }
-    /// Ends the loop; `then` runs on its thread, last of all.
-    void finish(std::function<void()> then) {
+    /// Stops everything on the loop; `then` runs on its thread when that is done.
+    void ask_to_end(std::function<void()> then) {
         on.post([this, f = std::move(then)]() mutable {
-            at_end = std::move(f);
-            done = true;
+            drained = std::move(f);
+            asked_to_end = true;
         });
     }
+    void release() {
+        on.post([this] { released = true; });
+        thread.join();
+    }
     loop& on;
-    bool done = false; // this and the next: the loop's thread
-    std::function<void()> at_end;
+    std::function<void()> drained; // this and the next two: the loop's thread
+    bool asked_to_end = false;
+    bool released = false;
     std::thread thread;
 };
 
@@ -108,36 +92,23 @@ runtime::runtime(const runtime_options& options) : options_(options) {
 
 runtime::~runtime() {
     end_helpers();
-    drain(*loops_.front());
+    loops_.front()->drain();
 }
 
 void runtime::end_helpers() noexcept {
     // The first loop goes on turning until the others have ended, because their tasks may still need it.
     loop& first = *loops_.front();
     std::size_t left = helpers_.size();
-    bool all_ended = left == 0;
+    bool all_drained = left == 0;
     for (auto& h : helpers_) {
-        h->finish([&] {
-            first.post([&] { all_ended = --left == 0; });
+        h->ask_to_end([&] {
+            first.post([&] { all_drained = --left == 0; });
         });
     }
-    first.run_until(all_ended);
+    first.run_until(all_drained);
     for (auto& h : helpers_)
-        h->thread.join();
+        h->release();
     helpers_.clear();
-}
-
-void runtime::drain(loop& l) noexcept {
-    l.root().request_stop();
-    lift_shields lift(l.root());
-    try {
-        l.add_timer(lift, saturated_sum(l.now(), shield_time));
-    } catch (...) { // no memory for one timer: shields are waited for as long as they take
-        static_cast<void>(lift);
-    }
-    l.run_until_empty();
-    l.remove_timer(lift);
-    l.root().withdraw_stop();
 }
 
 void runtime::run_branch(detail::main_branch& b) {
@@ -154,7 +125,7 @@ void runtime::run_branch(detail::main_branch& b) {
     l.run_until(b.done);
     main_ = nullptr;
     b.leave_tree();
-    drain(l);
+    l.drain();
     if (int signal = interrupted_by_.load(std::memory_order_relaxed); signal != 0)
         throw interrupted_error(signal);
     if (!b.child)

@@ -93,7 +93,6 @@ public:
 private:
     struct helper;
     void run_branch(detail::main_branch& b);
-    static void drain(loop& l) noexcept;
     void end_helpers() noexcept;
 
     runtime_options options_;

@@ -6,10 +6,17 @@
 namespace weft::detail {
 
 namespace {
-// Posters may still hold a reference when a wait ends; the loop stays until its thread ends and then waits for them.
+// Lives as long as its thread, because those who woke it may still be looking at it when a wait ends.
+struct thread_loop {
+    thread_loop() = default;
+    thread_loop(const thread_loop&) = delete;
+    thread_loop& operator=(const thread_loop&) = delete;
+    ~thread_loop() { its.drain(); } // detached tasks end with the thread
+    loop its;
+};
 loop& loop_of_this_thread() {
-    thread_local loop l;
-    return l;
+    thread_local thread_loop l;
+    return l.its;
 }
 } // namespace
 

@@ -54,10 +54,12 @@ public:
     }
 
     void run(work& w) noexcept {
-        if (w.run != nullptr)
+        if (w.run != nullptr) {
+            current_strand = nullptr;
             w.run(w);
-        else
+        } else {
             resume(static_cast<strand&>(w));
+        }
         drain_transfers();
     }
 
