@@ -20,7 +20,7 @@ void spawned::end(ending how, std::exception_ptr e) noexcept {
     if (owner != nullptr) {
         error_fetched = true;
         owner->ended(*owner, how, std::move(e));
-    } else if (failed && references == 1 && !error_fetched) {
+    } else if (failed && references == 1 && !error_fetched) { // nobody is left who could ask
         error_fetched = true;
         report_unhandled(name == nullptr ? "a detached task" : name, spawned_at, std::move(e));
     }
@@ -47,6 +47,8 @@ const operation_type join_op_base::kind{cancel_join, "join"};
 join_op_base::join_op_base(spawned& s) noexcept : operation(kind), record_(s) {}
 
 void join_op_base::enter() noexcept {
+    waiting_ = true;
+    ++record_.references;
     // At the end of the list: first come, first served.
     join_op_base** link = &record_.joiners;
     while (*link != nullptr)

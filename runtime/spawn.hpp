@@ -115,15 +115,20 @@ strand& detached_parent();
 class join_op_base : public operation {
 public:
     explicit join_op_base(spawned& s) noexcept;
+    join_op_base(join_op_base&&) = default; // before it has begun
 
     join_op_base* next = nullptr;
 
 protected:
-    ~join_op_base() = default;
+    ~join_op_base() {
+        if (waiting_)
+            record_.release();
+    }
     void enter() noexcept;
     spawned& record_;
 
 private:
+    bool waiting_ = false; // and so holds the record, whatever becomes of the handle
     friend struct spawned;
     static void cancel_join(operation& op) noexcept;
     static const operation_type kind;
