@@ -27,7 +27,7 @@ inline counts total;
 
 /// Counts its constructions and destructions.
 class token {
-  public:
+public:
     token() noexcept { ++total.made; }
     explicit token(int v) noexcept : value(v) { ++total.made; }
     token(const token& o) noexcept : value(o.value) { ++total.made; }
@@ -39,7 +39,7 @@ class token {
 
 /// What a leaf awaits: it ends as `how` says.
 class leaf {
-  public:
+public:
     leaf() noexcept {}
     bool await_ready() const noexcept { return false; }
     bool await_suspend(std::coroutine_handle<>) const noexcept {
@@ -51,8 +51,9 @@ class leaf {
     }
 };
 
-template <class T> class [[nodiscard]] task {
-  public:
+template <class T>
+class [[nodiscard]] task {
+public:
     struct promise_type {
         std::optional<T> value;
         std::exception_ptr error;
@@ -93,7 +94,7 @@ template <class T> class [[nodiscard]] task {
     }
     void start() { handle_.resume(); }
 
-  private:
+private:
     std::coroutine_handle<promise_type> handle_;
 };
 
@@ -106,14 +107,15 @@ inline task<int> read(token t) {
     co_await leaf();
     co_return t.value;
 }
-template <class F> task<int> call(F f) {
+template <class F>
+task<int> call(F f) {
     co_await leaf();
     co_return f();
 }
 
 /// A sequence whose body runs at once up to the first co_yield.
 class [[nodiscard]] sequence {
-  public:
+public:
     struct promise_type {
         int last = 0;
         sequence get_return_object() {
@@ -121,7 +123,8 @@ class [[nodiscard]] sequence {
         }
         std::suspend_never initial_suspend() noexcept { return {}; }
         std::suspend_always final_suspend() noexcept { return {}; }
-        template <class T> std::suspend_always yield_value(T&& item) noexcept {
+        template <class T>
+        std::suspend_always yield_value(T&& item) noexcept {
             last = item.value;
             return {};
         }
@@ -141,7 +144,7 @@ class [[nodiscard]] sequence {
     }
     int last() const noexcept { return handle_.promise().last; }
 
-  private:
+private:
     std::coroutine_handle<promise_type> handle_;
 };
 

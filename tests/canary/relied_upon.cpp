@@ -15,7 +15,7 @@ namespace {
 
 /// As weft's results and handles are: a constructor of its own.
 class result {
-  public:
+public:
     result(int n, token t) : number(n), held(std::move(t)) {}
     int number;
     token held;
@@ -27,7 +27,7 @@ struct options {
 };
 /// As weft's awaiters are.
 class operation {
-  public:
+public:
     explicit operation(token t) : held(std::move(t)) {}
     bool await_ready() const noexcept { return false; }
     bool await_suspend(std::coroutine_handle<>) const noexcept {
@@ -66,9 +66,13 @@ task<int> all(task<token> a, task<token> b, task<token> c) {
     token z = co_await std::move(c);
     co_return x.value + y.value + z.value;
 }
-template <class F, class... A> auto spawn(F f, A... args) { return f(std::move(args)...); }
+template <class F, class... A>
+auto spawn(F f, A... args) {
+    return f(std::move(args)...);
+}
 task<int> with_body(task<int> body, options = {}) { co_return co_await std::move(body); }
-template <class F> task<int> with_scope(F f) {
+template <class F>
+task<int> with_scope(F f) {
     token scope;
     co_return co_await f(scope);
 }

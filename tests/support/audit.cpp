@@ -36,7 +36,8 @@ bool is_resident(const std::string& name) {
 }
 
 /// Calls f(name) for the entries of a directory; `own`, the descriptor used for looking, is told as well.
-template <class F> bool each_entry(const std::string& path, F f) {
+template <class F>
+bool each_entry(const std::string& path, F f) {
     std::unique_ptr<DIR, int (*)(DIR*)> dir(opendir(path.c_str()), closedir);
     if (!dir)
         return false;
@@ -176,7 +177,7 @@ std::vector<std::string> differences(const holdings& before, const holdings& now
 holdings baseline;
 
 class audit_listener : public Catch::TestEventListenerBase {
-  public:
+public:
     using TestEventListenerBase::TestEventListenerBase;
 
     void testRunStarting(const Catch::TestRunInfo&) override {
@@ -198,7 +199,7 @@ class audit_listener : public Catch::TestEventListenerBase {
             FAIL_CHECK("audit: the test did not leave things as they were:" << report);
     }
 
-  private:
+private:
     int depth_ = 0;
 };
 

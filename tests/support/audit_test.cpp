@@ -27,7 +27,7 @@ const weft::tests::resident_thread kept{"kept-*"};
 
 /// A thread that lives until it is destroyed.
 class waiting_thread {
-  public:
+public:
     explicit waiting_thread(const char* name)
         : thread_([this, name] {
               pthread_setname_np(pthread_self(), name);
@@ -48,7 +48,7 @@ class waiting_thread {
         thread_.join();
     }
 
-  private:
+private:
     std::mutex mutex_;
     std::condition_variable changed_;
     bool named_ = false;

@@ -15,7 +15,7 @@ namespace {
 std::string reason_to_skip;
 
 class report_listener : public Catch::TestEventListenerBase {
-  public:
+public:
     using TestEventListenerBase::TestEventListenerBase;
 
     void testRunStarting(const Catch::TestRunInfo&) override {
@@ -36,7 +36,7 @@ class report_listener : public Catch::TestEventListenerBase {
         write(std::string(outcome) + '\t' + stats.testInfo.name + '\t' + reason_to_skip);
     }
 
-  private:
+private:
     void write(const std::string& line) {
         // Opened anew each time: nothing is lost in a crash, and no descriptor is there for tests to see.
         if (!path_.empty())
