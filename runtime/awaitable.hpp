@@ -54,7 +54,8 @@ concept awaitable = detail::awaiter<std::remove_reference_t<A>> || detail::membe
 
 /// What co_await gives.
 template <awaitable A>
-using await_result_t = decltype(std::declval<typename detail::awaiter_of<A>::type&>().await_resume());
+using await_result_t =
+    decltype(std::declval<typename detail::awaiter_of<A>::type&>().await_resume());
 
 /// As a task, which takes the awaitable into its frame. A task comes back as it is.
 template <class T>

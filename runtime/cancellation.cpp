@@ -20,9 +20,10 @@ constexpr operation_type finally_kind{not_cancelled, "finally: clean-up"};
 constexpr operation_type stop_token_kind{not_cancelled, "with_stop_token"};
 } // namespace
 
-// --- finally ----------------------------------------------------------------------------------------------------------
+// --- finally ------------------------------------------------------------------------------------
 
-finally_scope::finally_scope(duration within) noexcept : scope_operation(finally_kind), timer(expired), within_(within) {}
+finally_scope::finally_scope(duration within) noexcept
+    : scope_operation(finally_kind), timer(expired), within_(within) {}
 
 void finally_scope::begin_cleanup(frame_continuation& outer, ending how, task<> t) noexcept {
     body_stopped_ = how == ending::stopped;
@@ -41,7 +42,8 @@ void finally_scope::begin_cleanup(frame_continuation& outer, ending how, task<> 
     cleanup_->start_now(s);
 }
 
-void finally_scope::abandon_cleanup(frame_continuation& outer, ending how, std::exception_ptr e) noexcept {
+void finally_scope::abandon_cleanup(frame_continuation& outer, ending how,
+                                    std::exception_ptr e) noexcept {
     body_stopped_ = how == ending::stopped;
     suspend(*outer.promise->in, outer.frame, *outer.promise, outer.awaiting_at);
     cleanup_error_ = std::move(e);
@@ -50,7 +52,8 @@ void finally_scope::abandon_cleanup(frame_continuation& outer, ending how, std::
 
 void finally_scope::expired(timer& t) noexcept {
     auto& self = static_cast<finally_scope&>(t);
-    self.cleanup_error_ = std::make_exception_ptr(timeout_error("a clean-up took longer than its limit and was stopped"));
+    self.cleanup_error_ = std::make_exception_ptr(
+        timeout_error("a clean-up took longer than its limit and was stopped"));
     self.cleanup_->request_stop();
 }
 
@@ -73,7 +76,7 @@ void finally_scope::leave() noexcept {
     unwind_parent();
 }
 
-// --- with_stop_token ---------------------------------------------------------------------------------------------------
+// --- with_stop_token ----------------------------------------------------------------------------
 
 stop_token_scope::stop_token_scope(std::stop_token t) noexcept
     : scope_operation(stop_token_kind), body_(*this), token_(std::move(t)), message_(*this) {}
@@ -102,8 +105,8 @@ bool stop_token_scope::body::ended(continuation& c, ending e) noexcept {
     stop_token_scope& s = static_cast<body&>(c).scope;
     s.ended_ = true;
     s.stopped_ = e == ending::stopped;
-    // Its destructor waits for a callback that is just running. After that either none was sent or one is in the mail,
-    // and then this operation has to stay until it came.
+    // Its destructor waits for a callback that is just running. After that either none was sent or
+    // one is in the mail, and then this operation has to stay until it came.
     s.callback_.reset();
     if (!s.sent_.load(std::memory_order_acquire) || s.arrived_)
         s.leave();

@@ -1,21 +1,24 @@
 // SPDX-License-Identifier: MIT
-// Living with stops: clean-up that awaits, keeping a stop off, turning it into a value, and asking for one.
+// Living with stops: clean-up that awaits, keeping a stop off, turning it into a value, and asking
+// for one.
 //
 //     weft::task<> transfer(weft::task<> work, weft::task<> (*say_goodbye)()) {
 //         co_await weft::finally(std::move(work), say_goodbye);   // says goodbye on every way out
 //     }
 //     weft::task<> crunch(std::span<const int> numbers) {
 //         for (int n : numbers) {
-//             co_await weft::checkpoint();                         // a place to stop in a long computation
+//             co_await weft::checkpoint();            // a place to stop in a long computation
 //             fmt::print("{}\n", n);
 //         }
 //     }
 //
 // Threads:      the task's loop; with_stop_token may be stopped from any thread.
-// Cancellation: is the subject. A stop is asked of a scope and reaches all tasks below it but those that are shielded.
+// Cancellation: is the subject. A stop is asked of a scope and reaches all tasks below it but those
+//               that are shielded.
 // Errors:       see each function.
 // Cost:         no allocation besides the frames of the tasks.
-// Source:       shield after asyncio.shield, but structured: whoever waits for a shielded task waits to its end.
+// Source:       shield after asyncio.shield, but structured: whoever waits for a shielded task
+//               waits to its end.
 #pragma once
 #include <weft/runtime/awaitable.hpp>
 #include <weft/runtime/detail/branch.hpp>
@@ -82,10 +85,12 @@ public:
 
 private:
     task_promise<T>& promise() const noexcept {
-        return std::coroutine_handle<task_promise<T>>::from_address(returns_.child.address()).promise();
+        return std::coroutine_handle<task_promise<T>>::from_address(returns_.child.address())
+            .promise();
     }
     static bool ended(continuation& c, ending) noexcept {
-        // Finished or stopped, the awaiting frame goes on; started inline there is none to resume yet.
+        // Finished or stopped, the awaiting frame goes on; started inline there is none to resume
+        // yet.
         auto& self = static_cast<frame_continuation&>(c);
         self.promise->in->run_by->next_frame = self.frame;
         return false;
@@ -128,14 +133,17 @@ private:
     body body_;
 };
 
-// The part of `finally` that doesn't depend on types: runs a clean-up in a shielded branch, with a deadline.
+// The part of `finally` that doesn't depend on types: runs a clean-up in a shielded branch, with a
+// deadline.
 class finally_scope : public scope_operation, protected timer {
 protected:
     explicit finally_scope(duration within) noexcept;
     ~finally_scope() = default;
 
     struct cleanup : branch {
-        explicit cleanup(finally_scope& s) noexcept : branch(ended), scope(s) { flags |= strand::shielded; }
+        explicit cleanup(finally_scope& s) noexcept : branch(ended), scope(s) {
+            flags |= strand::shielded;
+        }
         static bool ended(continuation& c, ending e) noexcept;
         finally_scope& scope;
     };
@@ -170,7 +178,8 @@ public:
     template <weft_promise P>
     bool await_suspend(std::coroutine_handle<P> h,
                        std::source_location where = std::source_location::current()) noexcept {
-        // By the trampoline, never inline: the clean-up needs the awaiting frame at the end of the body.
+        // By the trampoline, never inline: the clean-up needs the awaiting frame at the end of the
+        // body.
         promise_base& p = promise();
         returns_.frame = h;
         returns_.promise = &h.promise();
@@ -186,7 +195,8 @@ public:
             if (!from.failed())
                 std::rethrow_exception(std::move(cleanup_error_));
             // Both threw: the body's error leaves, and the other is not lost either.
-            report_unhandled("the clean-up of finally", returns_.awaiting_at, std::move(cleanup_error_));
+            report_unhandled("the clean-up of finally", returns_.awaiting_at,
+                             std::move(cleanup_error_));
         }
         return from.take();
     }
@@ -210,16 +220,20 @@ private:
         finally_op& scope;
     };
     task_promise<T>& promise() const noexcept {
-        return std::coroutine_handle<task_promise<T>>::from_address(returns_.child.address()).promise();
+        return std::coroutine_handle<task_promise<T>>::from_address(returns_.child.address())
+            .promise();
     }
-    static void report_unhandled(const char* where, std::source_location at, std::exception_ptr e) noexcept;
+    static void report_unhandled(const char* where, std::source_location at,
+                                 std::exception_ptr e) noexcept;
     body_end returns_;
     F make_cleanup_;
 };
 
-void report_unhandled(const char* where, std::source_location spawned_at, std::exception_ptr e) noexcept;
+void report_unhandled(const char* where, std::source_location spawned_at,
+                      std::exception_ptr e) noexcept;
 template <class T, class F>
-void finally_op<T, F>::report_unhandled(const char* where, std::source_location at, std::exception_ptr e) noexcept {
+void finally_op<T, F>::report_unhandled(const char* where, std::source_location at,
+                                        std::exception_ptr e) noexcept {
     detail::report_unhandled(where, at, std::move(e));
 }
 
@@ -287,15 +301,16 @@ public:
 /// Suspends only if a stop was asked of the task, which then ends here.
 [[nodiscard]] inline detail::checkpoint_op checkpoint() noexcept { return detail::checkpoint_op(); }
 
-/// Awaits something and gives its outcome as a value, whatever it was. If the awaiting task itself was asked to stop,
-/// it goes on all the same, up to its next suspension.
+/// Awaits something and gives its outcome as a value, whatever it was. If the awaiting task itself
+/// was asked to stop, it goes on all the same, up to its next suspension.
 template <awaitable A>
 [[nodiscard]] auto as_result(A a) {
     using T = task_result_t<A>;
     return detail::deferred<detail::as_result_op<T>, task<T>>(weft::as_task(std::move(a)));
 }
 
-/// Runs something that stops from outside don't reach. Who waits for it waits to its end, and is stopped after that.
+/// Runs something that stops from outside don't reach. Who waits for it waits to its end, and is
+/// stopped after that.
 template <awaitable A>
 [[nodiscard]] auto shield(A a) {
     using T = task_result_t<A>;
@@ -305,22 +320,23 @@ template <awaitable A>
 /// How long a clean-up may take before it is stopped itself.
 inline constexpr duration default_cleanup_time = std::chrono::seconds(5);
 
-/// Runs `body` and then, on every way out (value, error, stop, even a stop that came before it), the task that
-/// `cleanup()` makes, shielded from stops, for `within` at most. Gives what the body gave. An error of the clean-up
-/// comes out if the body gave a value; otherwise it goes to the unhandled-error hook.
+/// Runs `body` and then, on every way out (value, error, stop, even a stop that came before it),
+/// the task that `cleanup()` makes, shielded from stops, for `within` at most. Gives what the body
+/// gave. An error of the clean-up comes out if the body gave a value; otherwise it goes to the
+/// unhandled-error hook.
 template <awaitable A, class F>
 [[nodiscard]] auto finally(A body, F cleanup, duration within = default_cleanup_time) {
     using T = task_result_t<A>;
-    return detail::deferred<detail::finally_op<T, F>, task<T>, F, duration>(weft::as_task(std::move(body)),
-                                                                            std::move(cleanup), within);
+    return detail::deferred<detail::finally_op<T, F>, task<T>, F, duration>(
+        weft::as_task(std::move(body)), std::move(cleanup), within);
 }
 
 /// Runs something that `token` can stop, from any thread. Throws cancelled_error if it did.
 template <awaitable A>
 [[nodiscard]] auto with_stop_token(std::stop_token token, A a) {
     using T = task_result_t<A>;
-    return detail::deferred<detail::stop_token_op<T>, std::stop_token, task<T>>(std::move(token),
-                                                                                weft::as_task(std::move(a)));
+    return detail::deferred<detail::stop_token_op<T>, std::stop_token, task<T>>(
+        std::move(token), weft::as_task(std::move(a)));
 }
 
 } // namespace weft

@@ -22,18 +22,22 @@ cancelled_error::~cancelled_error() = default;
 exception_group::~exception_group() = default;
 
 truncated_error::truncated_error(std::string partial, std::size_t expected)
-    : eof_error(expected == 0 ? fmt::format("the stream ended after {} bytes, before the delimiter", partial.size())
-                              : fmt::format("the stream ended after {} of {} bytes", partial.size(), expected)),
+    : eof_error(
+          expected == 0
+              ? fmt::format("the stream ended after {} bytes, before the delimiter", partial.size())
+              : fmt::format("the stream ended after {} of {} bytes", partial.size(), expected)),
       partial_(std::move(partial)), expected_(expected) {}
 
 interrupted_error::interrupted_error(int signal)
-    : error(fmt::format("interrupted by signal {} ({})", signal, ::strsignal(signal))), signal_(signal) {}
+    : error(fmt::format("interrupted by signal {} ({})", signal, ::strsignal(signal))),
+      signal_(signal) {}
 
 const char* cancelled_error::what() const noexcept { return "cancelled"; }
 
 namespace {
 std::string list(std::string_view where, const std::vector<std::exception_ptr>& errors) {
-    std::string text = fmt::format("{}: {} error{}", where, errors.size(), errors.size() == 1 ? "" : "s");
+    std::string text =
+        fmt::format("{}: {} error{}", where, errors.size(), errors.size() == 1 ? "" : "s");
     for (const std::exception_ptr& e : errors) {
         text += "\n- ";
         text += describe(e);
@@ -69,7 +73,8 @@ std::string describe(const std::exception_ptr& e) {
 
 void throw_errno(int error_number, std::string_view operation, std::string_view object) {
     throw std::system_error(error_number, std::system_category(),
-                            object.empty() ? std::string(operation) : fmt::format("{} {}", operation, object));
+                            object.empty() ? std::string(operation)
+                                           : fmt::format("{} {}", operation, object));
 }
 
 } // namespace weft

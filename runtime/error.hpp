@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The errors that weft throws, named after what happened. What the kernel says comes as std::system_error instead.
+// The errors that weft throws, named after what happened. What the kernel says comes as
+// std::system_error instead.
 //
 //     bool connected(const std::exception_ptr& e) {
 //         try {
@@ -12,11 +13,13 @@
 //     }
 //
 // Threads:      any. Errors carry text and numbers, never pointers into whoever threw them.
-// Cancellation: is no error: frames get unwound instead. `cancelled_error` exists for places that must say so,
-//               futures and blocking calls, and is not a `weft::error`, so that handlers of errors leave it alone.
+// Cancellation: is no error: frames get unwound instead. `cancelled_error` exists for places that
+//               must say so, futures and blocking calls, and is not a `weft::error`, so that
+//               handlers of errors leave it alone.
 // Errors:       making one allocates its text.
 // Cost:         that of an exception.
-// Source:       the split into kinds follows design/reliability, section 2; names follow Python's where C++ has none.
+// Source:       the split into kinds follows design/reliability, section 2; names follow Python's
+//               where C++ has none.
 #pragma once
 #include <cstddef>
 #include <exception>
@@ -37,7 +40,8 @@ public:
     ~error() override;
 };
 
-/// The call doesn't fit the state of the object: entered twice, used after its end, from the wrong place.
+/// The call doesn't fit the state of the object: entered twice, used after its end, from the wrong
+/// place.
 class state_error : public error {
 public:
     using error::error;
@@ -74,10 +78,12 @@ private:
     std::size_t expected_;
 };
 
-/// A bound that was set was reached. `consumed` tells how many bytes were looked at and are still there.
+/// A bound that was set was reached. `consumed` tells how many bytes were looked at and are still
+/// there.
 class limit_error : public error {
 public:
-    explicit limit_error(const std::string& what, std::size_t consumed = 0) : error(what), consumed_(consumed) {}
+    explicit limit_error(const std::string& what, std::size_t consumed = 0)
+        : error(what), consumed_(consumed) {}
     ~limit_error() override;
     [[nodiscard]] std::size_t consumed() const noexcept { return consumed_; }
 
@@ -125,14 +131,16 @@ public:
     [[nodiscard]] const char* what() const noexcept override;
 };
 
-/// Several errors at once: what the children of a task group threw, in the order in which they ended.
+/// Several errors at once: what the children of a task group threw, in the order in which they
+/// ended.
 class exception_group : public error {
 public:
     exception_group(std::string_view where, std::vector<std::exception_ptr> errors);
     ~exception_group() override;
     [[nodiscard]] std::span<const std::exception_ptr> errors() const noexcept { return errors_; }
 
-    /// Whether an E is among the errors, at any depth. A group counts for what is in it, not for itself.
+    /// Whether an E is among the errors, at any depth. A group counts for what is in it, not for
+    /// itself.
     template <class E>
     [[nodiscard]] bool contains() const;
 
@@ -144,10 +152,12 @@ private:
 /// The text of any exception: what(), or the fact that it has none.
 [[nodiscard]] std::string describe(const std::exception_ptr& e);
 
-/// Throws std::system_error for a (positive) errno. `operation` and `object` become its text: "connect 127.0.0.1:80: ...".
-[[noreturn]] void throw_errno(int error_number, std::string_view operation, std::string_view object = {});
+/// Throws std::system_error for a (positive) errno. `operation` and `object` become its text:
+/// "connect 127.0.0.1:80: ...".
+[[noreturn]] void throw_errno(int error_number, std::string_view operation,
+                              std::string_view object = {});
 
-// ---------------------------------------------------------------------------------------------------------------------
+// ------------------------------------------------------------------------------------------------
 
 template <class E>
 bool exception_group::contains() const {
@@ -155,7 +165,8 @@ bool exception_group::contains() const {
         try {
             try {
                 std::rethrow_exception(e);
-            } catch (const exception_group& inner) { // itself an error: look inside before looking at it
+            } catch (
+                const exception_group& inner) { // itself an error: look inside before looking at it
                 if (inner.contains<E>())
                     return true;
                 throw;

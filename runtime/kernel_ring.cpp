@@ -16,7 +16,8 @@ namespace weft {
 namespace {
 
 int setup(void*, unsigned entries, ::io_uring* ring, ::io_uring_params* params) {
-    int fd = static_cast<int>(::syscall(SYS_io_uring_setup, entries, params)); // close-on-exec by itself
+    int fd =
+        static_cast<int>(::syscall(SYS_io_uring_setup, entries, params)); // close-on-exec by itself
     if (fd < 0)
         return -errno;
     int error = ::io_uring_queue_mmap(fd, params, ring);
@@ -26,14 +27,16 @@ int setup(void*, unsigned entries, ::io_uring* ring, ::io_uring_params* params) 
     }
     ring->features = params->features; // io_uring_queue_mmap of liburing 2.3 leaves it out
     ring->flags = params->flags;
-    // A child of a plain fork must not see the rings: it would submit requests in the name of its parent.
+    // A child of a plain fork must not see the rings: it would submit requests in the name of its
+    // parent.
     ::io_uring_ring_dontfork(ring);
     return 0;
 }
 
 void teardown(void*, ::io_uring* ring) { ::io_uring_queue_exit(ring); }
 
-int enter(void*, int fd, unsigned to_submit, unsigned wait_for, unsigned flags, const void* arg, std::size_t arg_size) {
+int enter(void*, int fd, unsigned to_submit, unsigned wait_for, unsigned flags, const void* arg,
+          std::size_t arg_size) {
     long n = ::syscall(SYS_io_uring_enter, fd, to_submit, wait_for, flags, arg, arg_size);
     return n < 0 ? -errno : static_cast<int>(n);
 }
@@ -55,7 +58,8 @@ int make_wake_fd(void*) {
 }
 
 void wake(void*, int fd) {
-    // Nobody reads the counter: the ring polls for its edges. It can't overflow in the lifetime of a machine.
+    // Nobody reads the counter: the ring polls for its edges. It can't overflow in the lifetime of
+    // a machine.
     std::uint64_t one = 1;
     [[maybe_unused]] auto n = ::write(fd, &one, sizeof one);
 }
@@ -71,7 +75,9 @@ void park(void*, std::uint32_t* word, std::uint32_t expected, std::int64_t deadl
               FUTEX_BITSET_MATCH_ANY);
 }
 
-void unpark(void*, std::uint32_t* word) { ::syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0); }
+void unpark(void*, std::uint32_t* word) {
+    ::syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
+}
 
 int random_bytes(void*, void* bytes, std::size_t count) {
     ssize_t n = ::getrandom(bytes, count, 0);

@@ -43,13 +43,16 @@ constexpr duration shield_time = std::chrono::seconds(1);
 
 struct lift_shields : detail::timer {
     explicit lift_shields(detail::strand& r) noexcept : timer(expired), root(r) {}
-    static void expired(detail::timer& t) noexcept { stop_even_shielded(static_cast<lift_shields&>(t).root); }
+    static void expired(detail::timer& t) noexcept {
+        stop_even_shielded(static_cast<lift_shields&>(t).root);
+    }
     detail::strand& root;
 };
 
 void forget_runner_in_child() noexcept { detail::this_thread_state.current_runner = nullptr; }
 
-// A child of a plain fork has the memory of a loop but not its ring: there it must look as if no loop ran.
+// A child of a plain fork has the memory of a loop but not its ring: there it must look as if no
+// loop ran.
 void watch_forks() noexcept {
     static const int registered = ::pthread_atfork(nullptr, nullptr, forget_runner_in_child);
     static_cast<void>(registered);
@@ -59,7 +62,8 @@ void watch_forks() noexcept {
 
 // Polls the descriptor through which other threads wake a loop that sleeps in its ring.
 struct loop::wake_target : detail::completion_target {
-    wake_target(loop& l, int descriptor) noexcept : completion_target(woken), owner(l), fd(descriptor) {}
+    wake_target(loop& l, int descriptor) noexcept
+        : completion_target(woken), owner(l), fd(descriptor) {}
     wake_target(const wake_target&) = delete;
     wake_target& operator=(const wake_target&) = delete;
     ~wake_target() { owner.kernel_.close(owner.kernel_.state, fd); }
@@ -67,7 +71,8 @@ struct loop::wake_target : detail::completion_target {
     static void woken(completion_target& t, std::int32_t, std::uint32_t flags) noexcept {
         auto& self = static_cast<wake_target&>(t);
         if ((flags & IORING_CQE_F_MORE) == 0)
-            self.armed = false; // completion overflow ends a multishot poll: arm it again before the next sleep
+            self.armed =
+                false; // completion overflow ends a multishot poll: arm it before the next sleep
     }
 
     loop& owner;
@@ -113,7 +118,8 @@ kernel_feature loop::features() {
 detail::buffer_ring& loop::buffers() {
     if (!buffers_) {
         open_ring();
-        buffers_ = std::make_unique<detail::buffer_ring>(*ring_, options_.lent_buffer_size, options_.lent_buffers);
+        buffers_ = std::make_unique<detail::buffer_ring>(*this, *ring_, options_.lent_buffer_size,
+                                                         options_.lent_buffers);
     }
     return *buffers_;
 }
@@ -133,7 +139,8 @@ void loop::run_until(const bool& done) noexcept {
 bool loop::finished() const noexcept {
     if (draining_ == drain_phase::none)
         return *done_;
-    // What was accepted before the end still runs: posted functions, and those that return from other loops.
+    // What was accepted before the end still runs: posted functions, and those that return from
+    // other loops.
     if (has_ready() || mail_.load(std::memory_order_relaxed) != nullptr)
         return false;
     return root_.first_child == nullptr && (draining_ == drain_phase::tasks || in_flight_ == 0);
@@ -144,13 +151,16 @@ void loop::drain() noexcept {
     lift_shields lift(root_);
     try {
         add_timer(lift, saturated_sum(now(), shield_time));
-    } catch (const std::bad_alloc&) { // no memory for one timer: shields are waited for as long as they take
+    } catch (
+        const std::
+            bad_alloc&) { // no memory for one timer: shields are waited for as long as they take
         static_cast<void>(lift);
     }
     bool never_done = false;
     draining_ = drain_phase::tasks;
     run_until(never_done);
-    if (in_flight_ != 0) { // requests that belong to no task: the accept of a listener that lives on, for one
+    if (in_flight_ !=
+        0) { // requests that belong to no task: the accept of a listener that lives on, for one
         cancel_everything();
         draining_ = drain_phase::requests;
         run_until(never_done);
@@ -175,7 +185,8 @@ void loop::cancel_everything() noexcept {
 
 void loop::close_ring() noexcept {
     WEFT_ASSERT(in_flight_ == 0, "a ring was closed while the kernel held requests of it");
-    while (posting_.load(std::memory_order_acquire) != 0) // for the few instructions that a poster still needs
+    while (posting_.load(std::memory_order_acquire) !=
+           0) // for the few instructions that a poster still needs
         std::this_thread::yield();
     buffers_.reset();
     ring_.reset();
@@ -213,19 +224,23 @@ void loop::take_mail() noexcept {
 
 void loop::post_to(detail::runner& r, detail::work& w) noexcept {
     auto& self = static_cast<loop&>(r);
-    // As soon as the work is in the mailbox the loop may run it and end. The count holds its destructor up until we
-    // have stopped looking at it. Relaxed: the push below publishes it to whoever takes the work.
+    // As soon as the work is in the mailbox the loop may run it and end. The count holds its
+    // destructor up until we have stopped looking at it. Relaxed: the push below publishes it to
+    // whoever takes the work.
     self.posting_.fetch_add(1, std::memory_order_relaxed);
     self.mail_and_wake(w);
-    self.posting_.fetch_sub(1, std::memory_order_release); // pairs with the acquire in the destructor
+    self.posting_.fetch_sub(1,
+                            std::memory_order_release); // pairs with the acquire in the destructor
 }
 
 void loop::mail_and_wake(detail::work& w) noexcept {
     detail::work* head = mail_.load(std::memory_order_relaxed);
     do {
         w.next = head;
-        // seq_cst, as are the accesses to parked_: of a poster and a loop that is going to sleep, one sees the other.
-    } while (!mail_.compare_exchange_weak(head, &w, std::memory_order_seq_cst, std::memory_order_relaxed));
+        // seq_cst, as are the accesses to parked_: of a poster and a loop that is going to sleep,
+        // one sees the other.
+    } while (!mail_.compare_exchange_weak(head, &w, std::memory_order_seq_cst,
+                                          std::memory_order_relaxed));
     if (parked_.load(std::memory_order_seq_cst) == awake)
         return;
     switch (parked_.exchange(awake, std::memory_order_seq_cst)) {
@@ -261,7 +276,8 @@ void loop::poll(bool may_wait) noexcept {
     flush_backlog();
     bool wait = may_wait && !has_ready();
     if (!wait) {
-        bool look = in_flight_ != 0 && (ring_->kernel_has_work() || !ring_->has(kernel_feature::defer_taskrun));
+        bool look = in_flight_ != 0 &&
+                    (ring_->kernel_has_work() || !ring_->has(kernel_feature::defer_taskrun));
         if (ring_->pending_submissions() == 0 && !look) {
             reap();
             return;
@@ -327,8 +343,9 @@ void loop::reap() noexcept {
     ring_->reap(
         [this](const io_uring_cqe& cqe) {
             if (cqe.user_data == 0)
-                return; // the answer to a cancel proves nothing; what counts is the request's own completion
-            auto* target = reinterpret_cast<detail::completion_target*>(static_cast<std::uintptr_t>(cqe.user_data));
+                return; // of a cancel: the request has a completion of its own
+            auto* target = reinterpret_cast<detail::completion_target*>(
+                static_cast<std::uintptr_t>(cqe.user_data));
             if ((cqe.flags & IORING_CQE_F_MORE) == 0 && target != wake_.get())
                 --in_flight_;
             ++statistics_.completions;
@@ -338,8 +355,8 @@ void loop::reap() noexcept {
 }
 
 bool loop::make_room() noexcept {
-    // Each entry that the kernel takes is room for one of ours. It refuses only while it has completions that we haven't
-    // read or no memory, and then the next turn tries again.
+    // Each entry that the kernel takes is room for one of ours. It refuses only while it has
+    // completions that we haven't read or no memory, and then the next turn tries again.
     ++statistics_.enters;
     int n = ring_->enter(false, 0);
     return n > 0;
@@ -472,7 +489,8 @@ void io_operation::note(std::int32_t result, std::uint32_t flags) noexcept {
         io_loop().forget_cancel(*this);
 }
 
-void io_operation::finish(completion_target& target, std::int32_t result, std::uint32_t flags) noexcept {
+void io_operation::finish(completion_target& target, std::int32_t result,
+                          std::uint32_t flags) noexcept {
     auto& op = static_cast<io_operation&>(target);
     op.note(result, flags);
     if (op.was_cancelled())

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// One thread's event loop: a queue of ready tasks, timers, a ring, and a mailbox for everybody else.
+// One thread's event loop: a queue of ready tasks, timers, a ring, and a mailbox for everybody
+// else.
 //
 //     weft::task<> ask_other_thread(std::stop_token) {
 //         weft::loop& home = weft::this_loop();
@@ -13,7 +14,8 @@
 // Cancellation: a loop that ends stops every task that it still has and waits for them.
 // Errors:       what a posted function throws goes to the unhandled-error hook.
 // Cost:         a post to a busy loop makes no system call, one to a parked loop makes one wake-up.
-// Source:       one enter a turn after design/io_uring-notes; the mailbox is Treiber's stack, emptied whole.
+// Source:       one enter a turn after design/io_uring-notes; the mailbox is Treiber's stack,
+//               emptied whole.
 #pragma once
 #include <weft/runtime/detail/io_operation.hpp>
 #include <weft/runtime/detail/timer_heap.hpp>
@@ -37,7 +39,8 @@ struct timer;
 struct loop_options {
     /// Entries of the submission queue; the completion queue is four times as large.
     unsigned ring_entries = 256;
-    /// Size and number of the buffers that the loop lends for receiving; made when the first is needed.
+    /// Size and number of the buffers that the loop lends for receiving; made when the first is
+    /// needed.
     std::uint32_t lent_buffer_size = 16 * 1024;
     std::uint32_t lent_buffers = 64;
     /// Resumed tasks between two looks at I/O and timers.
@@ -76,12 +79,12 @@ public:
     /// How many requests the kernel holds now.
     [[nodiscard]] std::size_t in_flight() const noexcept { return in_flight_; }
 
-    // --- For those who drive a loop ---------------------------------------------------------------------------------
+    // --- For those who drive a loop -------------------------------------------------------------
 
     /// Runs until `*done`. The calling thread becomes the loop's.
     void run_until(const bool& done) noexcept;
-    /// Stops every task that is left, then every request that the kernel still holds, and runs until all have ended.
-    /// What a shield holds is stopped too after a second.
+    /// Stops every task that is left, then every request that the kernel still holds, and runs
+    /// until all have ended. What a shield holds is stopped too after a second.
     void drain() noexcept;
     /// Gives the ring back, on the thread that made it. Precondition: the kernel holds no request.
     void close_ring() noexcept;
@@ -90,13 +93,14 @@ public:
     /// The strand that everything on this loop descends from.
     [[nodiscard]] detail::strand& root() noexcept { return root_; }
 
-    // --- For those who write operations -----------------------------------------------------------------------------
+    // --- For those who write operations ---------------------------------------------------------
 
     /// Hands a request to the ring; `target` gets every completion of it. Throws std::bad_alloc.
     void submit(detail::completion_target& target, detail::request r);
     /// Asks the kernel to give up a request whose final completion hasn't come.
     void cancel(detail::io_operation& op) noexcept;
-    /// The same for targets that are no operation: takes one entry of the submission queue at once. False: none is free.
+    /// The same for targets that are no operation: takes one entry of the submission queue at once.
+    /// False: none is free.
     [[nodiscard]] bool try_cancel(detail::completion_target& target) noexcept;
 
     void add_timer(detail::timer& t, time_point when) { timers_.add(t, when); }

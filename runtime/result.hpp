@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The outcome of something awaited, as a value: what it gave, what it threw, or that it was stopped.
+// The outcome of something awaited, as a value: what it gave, what it threw, or that it was
+// stopped.
 //
 //     weft::task<int> patient(weft::task<int> work) {
 //         weft::result<int> r = co_await weft::as_result(std::move(work));
@@ -9,9 +10,10 @@
 //     }
 //
 // Threads:      a value like any other.
-// Cancellation: a stop becomes the state `stopped`. If it was the awaiting task that was asked to stop, the request
-//               stays: the task ends at its next suspension.
-// Errors:       value() rethrows the error, or throws cancelled_error if there is none because it was stopped.
+// Cancellation: a stop becomes the state `stopped`. If it was the awaiting task that was asked to
+//               stop, the request stays: the task ends at its next suspension.
+// Errors:       value() rethrows the error, or throws cancelled_error if there is none because it
+//               was stopped.
 // Cost:         the value and a byte; no allocation.
 // Source:       after std::expected and the three channels of std::execution.
 #pragma once
@@ -41,9 +43,7 @@ class [[nodiscard]] result {
 public:
     /// Not there yet: neither value nor error nor stopped.
     result() noexcept {}
-    static result of_stop() noexcept {
-        return result(std::in_place_index<3>);
-    }
+    static result of_stop() noexcept { return result(std::in_place_index<3>); }
     static result of_error(std::exception_ptr e) noexcept {
         return result(std::in_place_index<2>, std::move(e));
     }
@@ -83,7 +83,8 @@ public:
 
 private:
     template <std::size_t I, class... Args>
-    explicit result(std::in_place_index_t<I> which, Args&&... args) : state_(which, std::forward<Args>(args)...) {}
+    explicit result(std::in_place_index_t<I> which, Args&&... args)
+        : state_(which, std::forward<Args>(args)...) {}
 
     template <class S>
     static decltype(auto) access(S& s) noexcept {
@@ -101,7 +102,8 @@ private:
             throw cancelled_error();
     }
 
-    std::variant<std::monostate, detail::stored_t<T>, std::exception_ptr, detail::stopped_tag> state_;
+    std::variant<std::monostate, detail::stored_t<T>, std::exception_ptr, detail::stopped_tag>
+        state_;
 };
 
 } // namespace weft

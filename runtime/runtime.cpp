@@ -41,7 +41,8 @@ struct runtime::helper {
             on.run_until(asked_to_end);
             on.drain();
             drained();
-            // Others may still send tasks here, which find the root stopped; so turn until all of them have drained.
+            // Others may still send tasks here, which find the root stopped; so turn until all of
+            // them have drained.
             on.root().request_stop();
             on.run_until(released);
             on.drain();
@@ -96,14 +97,13 @@ runtime::~runtime() {
 }
 
 void runtime::end_helpers() noexcept {
-    // The first loop goes on turning until the others have ended, because their tasks may still need it.
+    // The first loop goes on turning until the others have ended, because their tasks may still
+    // need it.
     loop& first = *loops_.front();
     std::size_t left = helpers_.size();
     bool all_drained = left == 0;
     for (auto& h : helpers_) {
-        h->ask_to_end([&] {
-            first.post([&] { all_drained = --left == 0; });
-        });
+        h->ask_to_end([&] { first.post([&] { all_drained = --left == 0; }); });
     }
     first.run_until(all_drained);
     for (auto& h : helpers_)
@@ -113,7 +113,8 @@ void runtime::end_helpers() noexcept {
 
 void runtime::run_branch(detail::main_branch& b) {
     if (this_loop_or_null() != nullptr)
-        throw state_error("run was called by a thread whose loop is running; await the task instead");
+        throw state_error(
+            "run was called by a thread whose loop is running; await the task instead");
     if (owner_ != &detail::this_thread_state)
         throw state_error("run was called on another thread than the one that made the runtime");
     loop& l = *loops_.front();
@@ -145,7 +146,8 @@ namespace detail {
 const operation_type on_scope::kind{cancel_on, "on another loop"};
 
 on_scope::on_scope(loop& there) noexcept
-    : operation(kind), body_(*this), there_(there), start_(arrive, *this), stop_(stop_there, *this), back_(back_home, *this) {}
+    : operation(kind), body_(*this), there_(there), start_(arrive, *this), stop_(stop_there, *this),
+      back_(back_home, *this) {}
 
 void on_scope::start() noexcept {
     if (owner().context != nullptr) {
@@ -164,7 +166,8 @@ void on_scope::cancel_on(operation& op) noexcept {
     auto& self = static_cast<on_scope&>(op);
     int running = 0;
     // Sent once, and not at all when the body has ended: then its end is on the way to us.
-    if (!self.stop_sent_ && self.state_.compare_exchange_strong(running, 1, std::memory_order_acq_rel)) {
+    if (!self.stop_sent_ &&
+        self.state_.compare_exchange_strong(running, 1, std::memory_order_acq_rel)) {
         self.stop_sent_ = true;
         self.there_.post(self.stop_);
     }

@@ -8,15 +8,18 @@
 //     int start() { return weft::run(program()); }
 //
 //     weft::task<> on_two_cores(weft::runtime& rt, weft::task<int> a, weft::task<int> b) {
-//         co_await weft::when_all(weft::on(rt.get_loop(0), std::move(a)), weft::on(rt.get_loop(1), std::move(b)));
+//         co_await weft::when_all(weft::on(rt.get_loop(0), std::move(a)),
+//                                 weft::on(rt.get_loop(1), std::move(b)));
 //     }
 //
-// Threads:      the thread that makes a runtime runs its first loop, within run(); each further loop has a thread.
-// Cancellation: when the main task has ended, everything that is still there is stopped and awaited. What a shield holds
-//               is stopped too after a second.
-// Errors:       run throws what the main task threw, cancelled_error if it was stopped, interrupted_error if a signal
-//               did that. unavailable_error if there is no io_uring, std::system_error if there is no memory for it.
-//               state_error: run within a running loop, or on another thread than the runtime's.
+// Threads:      the thread that makes a runtime runs its first loop, within run(); each further
+//               loop has a thread.
+// Cancellation: when the main task has ended, everything that is still there is stopped and
+//               awaited. What a shield holds is stopped too after a second.
+// Errors:       run throws what the main task threw, cancelled_error if it was stopped,
+//               interrupted_error if a signal did that. unavailable_error if there is no io_uring,
+//               std::system_error if there is no memory for it. state_error: run within a running
+//               loop, or on another thread than the runtime's.
 // Cost:         a ring for each loop: about 26 microseconds and 100 KiB.
 // Source:       asyncio.run and asyncio.Runner.
 #pragma once
@@ -84,7 +87,8 @@ public:
         return b.result_of<T>().take();
     }
 
-    /// Stops the main task, from any thread; run then throws interrupted_error with this signal's number.
+    /// Stops the main task, from any thread; run then throws interrupted_error with this signal's
+    /// number.
     void request_stop(int signal) noexcept;
 
     [[nodiscard]] std::size_t loops() const noexcept { return loops_.size(); }
@@ -142,9 +146,9 @@ private:
 
     loop& there_;
     message start_, stop_, back_;
-    bool stop_sent_ = false;     // home thread
-    std::atomic<int> state_{0};  // 1: a stop was sent, 2: the body has ended without one
-    bool stop_arrived_ = false;  // the other loop's thread
+    bool stop_sent_ = false;    // home thread
+    std::atomic<int> state_{0}; // 1: a stop was sent, 2: the body has ended without one
+    bool stop_arrived_ = false; // the other loop's thread
     bool ended_ = false;
     bool stopped_ = false;
 };
@@ -166,12 +170,13 @@ public:
 
 } // namespace detail
 
-/// Runs an awaitable on another loop; the awaiting task goes on at home with its result. A stop is passed on.
+/// Runs an awaitable on another loop; the awaiting task goes on at home with its result. A stop is
+/// passed on.
 template <awaitable A>
 [[nodiscard]] auto on(loop& there, A a) {
     using T = task_result_t<A>;
-    return detail::deferred<detail::on_op<T>, std::reference_wrapper<loop>, task<T>>(std::ref(there),
-                                                                                     weft::as_task(std::move(a)));
+    return detail::deferred<detail::on_op<T>, std::reference_wrapper<loop>, task<T>>(
+        std::ref(there), weft::as_task(std::move(a)));
 }
 
 } // namespace weft

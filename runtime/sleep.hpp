@@ -11,7 +11,8 @@
 //
 // Threads:      resumes on the loop of the awaiting task.
 // Cancellation: at once; the timer is taken out.
-// Errors:       std::bad_alloc if the loop can't note one more timer. Durations of zero or less, and NaN, yield once.
+// Errors:       std::bad_alloc if the loop can't note one more timer. Durations of zero or less,
+//               and NaN, yield once.
 // Cost:         16 bytes in the loop's heap, no allocation for itself, no system call. Never early.
 // Source:       asyncio.sleep.
 #pragma once
@@ -27,7 +28,8 @@ public:
     explicit sleep_op(time_point until) noexcept;
     [[nodiscard]] bool await_ready() const noexcept { return false; }
     template <weft_promise P>
-    bool await_suspend(std::coroutine_handle<P> h, std::source_location where = std::source_location::current()) {
+    bool await_suspend(std::coroutine_handle<P> h,
+                       std::source_location where = std::source_location::current()) {
         if (begin(h, where))
             start();
         return true;

@@ -30,7 +30,8 @@ void spawned::end(ending how, std::exception_ptr e) noexcept {
 void spawned::drop_handle(std::exception_ptr e) noexcept {
     if (e && references == 1) {
         error_fetched = true;
-        report_unhandled(name == nullptr ? "a task whose result nobody asked for" : name, spawned_at, std::move(e));
+        report_unhandled(name == nullptr ? "a task whose result nobody asked for" : name,
+                         spawned_at, std::move(e));
     }
     release();
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Starts a task beside the running one. Prefer a task_group, which waits for its children; a detached task is waited
-// for by nobody but the loop, which stops it when it ends itself.
+// Starts a task beside the running one. Prefer a task_group, which waits for its children; a
+// detached task is waited for by nobody but the loop, which stops it when it ends itself.
 //
 //     weft::task<> server(weft::task<> (*heartbeat)()) {
 //         weft::task_handle<> beat = weft::spawn(heartbeat());    // starts at the loop's next turn
@@ -9,9 +9,10 @@
 //     }
 //
 // Threads:      a handle belongs to the loop of its task.
-// Cancellation: handle.cancel() stops the task; one that hasn't started never will. join() can be stopped without harm
-//               to the task.
-// Errors:       what the task threw comes out of join(). If nobody asks for it, it goes to the unhandled-error hook.
+// Cancellation: handle.cancel() stops the task; one that hasn't started never will. join() can be
+//               stopped without harm to the task.
+// Errors:       what the task threw comes out of join(). If nobody asks for it, it goes to the
+//               unhandled-error hook.
 // Cost:         the frame, and one record of 192 bytes from the same recycler.
 // Source:       asyncio.create_task.
 #pragma once
@@ -38,9 +39,11 @@ struct child_owner {
     void (*ended)(child_owner&, ending how, std::exception_ptr e) noexcept;
 };
 
-// A started task: strand, root frame and those who wait for its end. Counted by its handle and by itself while it runs.
+// A started task: strand, root frame and those who wait for its end. Counted by its handle and by
+// itself while it runs.
 struct spawned : branch, recycled {
-    spawned(end_function f, child_owner* o, const char* n, std::source_location at) noexcept : branch(f), owner(o) {
+    spawned(end_function f, child_owner* o, const char* n, std::source_location at) noexcept
+        : branch(f), owner(o) {
         name = n;
         spawned_at = at;
     }
@@ -68,18 +71,21 @@ bool spawned_ended(continuation& c, ending e) noexcept {
 }
 
 template <class T>
-spawned& spawn_record(task<T> t, child_owner* owner, strand& above, const char* name, std::source_location at) {
+spawned& spawn_record(task<T> t, child_owner* owner, strand& above, const char* name,
+                      std::source_location at) {
     auto* s = new spawned(spawned_ended<T>, owner, name, at);
     s->adopt<T>(t.release());
     s->start_later(above);
     return *s;
 }
 
-// Keeps the callable and its arguments for as long as the task runs: a lambda's captures belong to the lambda.
+// Keeps the callable and its arguments for as long as the task runs: a lambda's captures belong to
+// the lambda.
 template <class F, class... Args>
 struct spawned_call : spawned {
     template <class G, class... As>
-    spawned_call(end_function f, child_owner* o, const char* n, std::source_location at, G&& g, As&&... as)
+    spawned_call(end_function f, child_owner* o, const char* n, std::source_location at, G&& g,
+                 As&&... as)
         : spawned(f, o, n, at), function(std::forward<G>(g)), arguments(std::forward<As>(as)...) {}
     F function;
     std::tuple<Args...> arguments;
@@ -89,12 +95,15 @@ template <class F, class... Args>
 using call_result_t = typename std::invoke_result_t<F&, Args&&...>::value_type;
 
 template <class F, class... Args>
-spawned& spawn_call(child_owner* owner, strand& above, std::source_location at, F&& f, Args&&... args) {
+spawned& spawn_call(child_owner* owner, strand& above, std::source_location at, F&& f,
+                    Args&&... args) {
     using record = spawned_call<std::decay_t<F>, std::decay_t<Args>...>;
     using T = call_result_t<std::decay_t<F>, std::decay_t<Args>...>;
-    auto* s = new record(spawned_ended<T>, owner, nullptr, at, std::forward<F>(f), std::forward<Args>(args)...);
+    auto* s = new record(spawned_ended<T>, owner, nullptr, at, std::forward<F>(f),
+                         std::forward<Args>(args)...);
     try {
-        task<T> t = std::apply([s](auto&... a) { return s->function(std::move(a)...); }, s->arguments);
+        task<T> t =
+            std::apply([s](auto&... a) { return s->function(std::move(a)...); }, s->arguments);
         s->template adopt<T>(t.release());
     } catch (...) {
         delete s;
@@ -105,9 +114,8 @@ spawned& spawn_call(child_owner* owner, strand& above, std::source_location at, 
 }
 
 template <class F, class... Args>
-concept task_function = requires {
-    requires is_task<std::invoke_result_t<std::decay_t<F>&, std::decay_t<Args>&&...>>;
-};
+concept task_function =
+    requires { requires is_task<std::invoke_result_t<std::decay_t<F>&, std::decay_t<Args>&&...>>; };
 
 strand& detached_parent();
 
@@ -178,8 +186,9 @@ public:
 
     explicit operator bool() const noexcept { return record_ != nullptr; }
 
-    /// Waits for the end and gives a reference to the value, which lives as long as the handle. Throws what the task
-    /// threw, or cancelled_error if it was stopped. Any number of tasks may wait, also after the end.
+    /// Waits for the end and gives a reference to the value, which lives as long as the handle.
+    /// Throws what the task threw, or cancelled_error if it was stopped. Any number of tasks may
+    /// wait, also after the end.
     [[nodiscard]] detail::join_op<T> join() const noexcept { return detail::join_op<T>(*record_); }
 
     /// Asks the task to stop. False if it has ended already.
@@ -191,7 +200,8 @@ public:
     }
     /// How many requests to stop are standing.
     [[nodiscard]] unsigned cancelling() const noexcept { return record_->stop_requests; }
-    /// Takes one request back and gives how many are left. At zero, a stop that the task hasn't noticed is forgotten.
+    /// Takes one request back and gives how many are left. At zero, a stop that the task hasn't
+    /// noticed is forgotten.
     unsigned uncancel() noexcept {
         record_->withdraw_stop();
         return record_->stop_requests;
@@ -203,7 +213,9 @@ public:
 
     /// The name shown in dumps; the text must live as long as the task (a literal does).
     void set_name(const char* name) noexcept { record_->name = name; }
-    [[nodiscard]] const char* name() const noexcept { return record_->name == nullptr ? "" : record_->name; }
+    [[nodiscard]] const char* name() const noexcept {
+        return record_->name == nullptr ? "" : record_->name;
+    }
 
 private:
     [[nodiscard]] std::exception_ptr failure() const noexcept {
@@ -213,9 +225,11 @@ private:
     detail::spawned* record_ = nullptr;
 };
 
-/// Starts a detached task on this thread's loop. Throws state_error if the thread runs no loop or the loop is ending.
+/// Starts a detached task on this thread's loop. Throws state_error if the thread runs no loop or
+/// the loop is ending.
 template <awaitable A>
-task_handle<task_result_t<A>> spawn(A a, std::source_location at = std::source_location::current()) {
+task_handle<task_result_t<A>> spawn(A a,
+                                    std::source_location at = std::source_location::current()) {
     detail::strand& above = detail::detached_parent();
     return task_handle<task_result_t<A>>(
         detail::spawn_record(weft::as_task(std::move(a)), nullptr, above, nullptr, at));

@@ -6,7 +6,8 @@
 namespace weft::detail {
 
 namespace {
-// Lives as long as its thread, because those who woke it may still be looking at it when a wait ends.
+// Lives as long as its thread, because those who woke it may still be looking at it when a wait
+// ends.
 struct thread_loop {
     thread_loop() = default;
     thread_loop(const thread_loop&) = delete;
@@ -22,7 +23,8 @@ loop& loop_of_this_thread() {
 
 void wait_for_branch(main_branch& b) {
     if (this_loop_or_null() != nullptr)
-        throw state_error("sync_wait was called by a thread whose loop is running; use co_await there");
+        throw state_error(
+            "sync_wait was called by a thread whose loop is running; use co_await there");
     loop& l = loop_of_this_thread();
     b.name = "sync_wait";
     b.flags |= strand::unstarted;

@@ -3,11 +3,11 @@
 //
 //     int next_number(weft::task<int> work) { return weft::sync_wait(std::move(work)); }
 //
-// Threads:      any that doesn't run a loop. Each gets a loop of its own, on first use, which lasts as long as the
-//               thread; it has a ring only if something asks for one.
+// Threads:      any that doesn't run a loop. Each gets a loop of its own, on first use, which lasts
+//               as long as the thread; it has a ring only if something asks for one.
 // Cancellation: none from outside; use with_timeout or with_stop_token around the awaitable.
-// Errors:       what the awaitable throws; cancelled_error if it was stopped; state_error on a thread whose loop is
-//               running, because waiting there would block every task of it.
+// Errors:       what the awaitable throws; cancelled_error if it was stopped; state_error on a
+//               thread whose loop is running, because waiting there would block every task of it.
 // Cost:         one frame for what isn't a task; parking is a futex wait, or the ring's.
 // Source:       cppcoro's sync_wait.
 #pragma once

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A lazy coroutine with one owner. It does nothing until it is awaited; then it runs as part of the task that awaits it.
+// A lazy coroutine with one owner. It does nothing until it is awaited; then it runs as part of the
+// task that awaits it.
 //
 //     weft::task<int> one() { co_return 1; }
 //     weft::task<int> two() {
@@ -10,11 +11,12 @@
 // A task that is dropped without having been awaited is destroyed without having run.
 //
 // Threads:      a task runs on the loop of whoever awaits it, from beginning to end.
-// Cancellation: when the innermost operation of a stopped task has ended, its frames are destroyed from the inside out.
-//               No catch clause sees it. Between two suspensions nothing happens to a task.
+// Cancellation: when the innermost operation of a stopped task has ended, its frames are destroyed
+//               from the inside out. No catch clause sees it. Between two suspensions nothing
+//               happens to a task.
 // Errors:       what the coroutine throws comes out of co_await.
-// Cost:         one frame from the thread's recycler. Awaiting a task that doesn't suspend takes no stack and no queue:
-//               it is called, and returns.
+// Cost:         one frame from the thread's recycler. Awaiting a task that doesn't suspend takes no
+//               stack and no queue: it is called, and returns.
 // Source:       lazy tasks after cppcoro; the stopped channel after std::execution.
 #pragma once
 #include <weft/runtime/detail/promise.hpp>
@@ -109,7 +111,8 @@ private:
 
 template <class T>
 class task_promise : public promise_base {
-    static_assert(alignof(outcome<T>) <= alignof(std::max_align_t), "an over-aligned result belongs behind a pointer");
+    static_assert(alignof(outcome<T>) <= alignof(std::max_align_t),
+                  "an over-aligned result belongs behind a pointer");
 
 public:
     task<T> get_return_object() noexcept;
@@ -137,7 +140,9 @@ public:
 template <class T>
 class [[nodiscard]] task_awaiter {
 public:
-    explicit task_awaiter(std::coroutine_handle<task_promise<T>> child) noexcept { returns_.child = child; }
+    explicit task_awaiter(std::coroutine_handle<task_promise<T>> child) noexcept {
+        returns_.child = child;
+    }
     task_awaiter(const task_awaiter&) = delete;
     task_awaiter& operator=(const task_awaiter&) = delete;
     ~task_awaiter() {
@@ -155,7 +160,8 @@ public:
 
 private:
     task_promise<T>& promise() const noexcept {
-        return std::coroutine_handle<task_promise<T>>::from_address(returns_.child.address()).promise();
+        return std::coroutine_handle<task_promise<T>>::from_address(returns_.child.address())
+            .promise();
     }
     frame_continuation returns_;
 };

@@ -19,14 +19,16 @@ bool is_interrupt(const std::exception_ptr& e) noexcept {
 }
 } // namespace
 
-task_group::task_group() : scope_operation(group_kind), child_owner{child_ended}, body_(*this, nullptr) {
+task_group::task_group()
+    : scope_operation(group_kind), child_owner{child_ended}, body_(*this, nullptr) {
     errors_.reserve(2); // for the body's
 }
 
 void task_group::require_open() {
     if (closed_ || (body_done_ && children_ == 0))
         throw state_error("the task group is ending and takes no more tasks");
-    // Room for an error of each child, the body and this one: noting an error at the end must not need memory.
+    // Room for an error of each child, the body and this one: noting an error at the end must not
+    // need memory.
     std::size_t room = errors_.size() + children_ + 2;
     if (errors_.capacity() < room)
         errors_.reserve(2 * room);
@@ -77,8 +79,8 @@ void task_group::leave_if_empty() noexcept {
     if (!body_done_ || children_ != 0)
         return;
     bool failed = !errors_.empty() || interrupt_;
-    // A stop from outside goes on outwards if it cut anything short. So does one that the body ran into by itself; one
-    // that came from cancel() ends here.
+    // A stop from outside goes on outwards if it cut anything short. So does one that the body ran
+    // into by itself; one that came from cancel() ends here.
     bool cut_short = body_stopped_ || child_stopped_;
     bool passed_on = owner().stop_pending() ? cut_short : body_stopped_ && !cancelled_;
     if (passed_on && !failed)

@@ -10,12 +10,15 @@
 //         fmt::print("all pages are here\n");
 //     }
 //
-// Threads:      a group and its children belong to one loop. Use spawn(on(loop, task)) for a child elsewhere.
-// Cancellation: the first error of a child or of the body stops the body and all children. A stop from outside does too;
-//               the scope passes it on when all have ended, unless one of them failed: then that is what comes out, and
-//               the task is stopped at its next suspension. A child that is stopped alone disturbs nobody.
-// Errors:       one exception_group with everything that the body and the children threw, in the order in which they
-//               ended. interrupted_error comes out as itself. spawn throws state_error when the group is ending.
+// Threads:      a group and its children belong to one loop. Use spawn(on(loop, task)) for a child
+//               elsewhere.
+// Cancellation: the first error of a child or of the body stops the body and all children. A stop
+//               from outside does too; the scope passes it on when all have ended, unless one of
+//               them failed: then that is what comes out, and the task is stopped at its next
+//               suspension. A child that is stopped alone disturbs nobody.
+// Errors:       one exception_group with everything that the body and the children threw, in the
+//               order in which they ended. interrupted_error comes out as itself. spawn throws
+//               state_error when the group is ending.
 // Cost:         a child is its frame and one record.
 // Source:       asyncio.TaskGroup and trio's nurseries.
 #pragma once
@@ -31,21 +34,23 @@ class task_group : protected detail::scope_operation, private detail::child_owne
 public:
     /// Starts a child at the loop's next turn.
     template <awaitable A>
-    task_handle<task_result_t<A>> spawn(A a, std::source_location at = std::source_location::current()) {
+    task_handle<task_result_t<A>> spawn(A a,
+                                        std::source_location at = std::source_location::current()) {
         require_open();
-        detail::spawned& s = detail::spawn_record(weft::as_task(std::move(a)), this, body_, nullptr, at);
+        detail::spawned& s =
+            detail::spawn_record(weft::as_task(std::move(a)), this, body_, nullptr, at);
         ++children_;
         return task_handle<task_result_t<A>>(s);
     }
-    /// Starts `f(args...)`, a coroutine. The callable and its arguments are moved in and live as long as the child, so
-    /// a lambda with captures is safe.
+    /// Starts `f(args...)`, a coroutine. The callable and its arguments are moved in and live as
+    /// long as the child, so a lambda with captures is safe.
     template <class F, class... Args>
         requires detail::task_function<F, Args...>
     auto spawn(F&& f, Args&&... args) {
         require_open();
         using T = detail::call_result_t<std::decay_t<F>, std::decay_t<Args>...>;
-        detail::spawned& s = detail::spawn_call(this, body_, std::source_location(), std::forward<F>(f),
-                                                std::forward<Args>(args)...);
+        detail::spawned& s = detail::spawn_call(this, body_, std::source_location(),
+                                                std::forward<F>(f), std::forward<Args>(args)...);
         ++children_;
         return task_handle<T>(s);
     }
@@ -99,7 +104,8 @@ public:
 
     [[nodiscard]] bool await_ready() const noexcept { return false; }
     template <detail::weft_promise P>
-    bool await_suspend(std::coroutine_handle<P> h, std::source_location where = std::source_location::current()) {
+    bool await_suspend(std::coroutine_handle<P> h,
+                       std::source_location where = std::source_location::current()) {
         task<value_type> t = function_(static_cast<task_group&>(*this));
         body_.on_end = ended;
         body_.template adopt<value_type>(t.release());
@@ -107,8 +113,8 @@ public:
             body_.start_now(owner());
         return true;
     }
-    /// The body's value. If the group was cancelled before the body had one, cancelled_error, or nothing for a body
-    /// without a value.
+    /// The body's value. If the group was cancelled before the body had one, cancelled_error, or
+    /// nothing for a body without a value.
     value_type await_resume() {
         if (check())
             return body_.template result_of<value_type>().take();

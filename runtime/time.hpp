@@ -2,7 +2,7 @@
 // Clocks and durations. Deadlines follow the monotonic clock; whatever would overflow it saturates.
 //
 //     weft::time_point in_a_while() {
-//         return weft::deadline_after(std::chrono::hours::max());     // "never", not the distant past
+//         return weft::deadline_after(std::chrono::hours::max()); // "never", not the distant past
 //     }
 //
 // Threads:      any. Cancellation: none. Errors: none; every function is noexcept.
@@ -20,7 +20,8 @@ using duration = std::chrono::nanoseconds;
 /// The end of time: a deadline that never comes.
 inline constexpr time_point never = time_point::max();
 
-/// Any duration in nanoseconds; what doesn't fit becomes the longest or the shortest one, and no number becomes zero.
+/// Any duration in nanoseconds; what doesn't fit becomes the longest or the shortest one, and no
+/// number becomes zero.
 template <class Rep, class Period>
 [[nodiscard]] constexpr duration saturate(std::chrono::duration<Rep, Period> d) noexcept {
     using wide = std::chrono::duration<long double, std::nano>;
@@ -41,10 +42,13 @@ template <class Rep, class Period>
 [[nodiscard]] constexpr time_point saturated_sum(time_point from, duration d) noexcept {
     if (d >= duration::zero())
         return d >= never - from && from.time_since_epoch() >= duration::zero() ? never : from + d;
-    return d < time_point::min() - from && from.time_since_epoch() < duration::zero() ? time_point::min() : from + d;
+    return d < time_point::min() - from && from.time_since_epoch() < duration::zero()
+               ? time_point::min()
+               : from + d;
 }
 
-/// The time of the calling thread's loop (virtual under a simulated kernel), or the steady clock's outside of one.
+/// The time of the calling thread's loop (virtual under a simulated kernel), or the steady clock's
+/// outside of one.
 [[nodiscard]] time_point now() noexcept;
 
 template <class Rep, class Period>

@@ -2,21 +2,24 @@
 // Deadlines as scopes: they nest, and can be moved while the body runs.
 //
 //     weft::task<int> answer(weft::task<int> slow) {
-//         co_return co_await weft::with_timeout(std::chrono::seconds(2), std::move(slow));  // throws timeout_error
+//         // throws timeout_error after two seconds
+//         co_return co_await weft::with_timeout(std::chrono::seconds(2), std::move(slow));
 //     }
 //     weft::task<> chat(weft::task<bool> (*next_line)()) {
 //         auto talk = [next_line](weft::timeout_scope& t) -> weft::task<> {
 //             while (co_await next_line())
-//                 t.reschedule(weft::deadline_after(std::chrono::minutes(5)));   // silence ends it, talking doesn't
+//                 t.reschedule(weft::deadline_after(std::chrono::minutes(5))); // silence ends it
 //         };
 //         co_await weft::with_timeout(std::chrono::minutes(5), talk);
 //     }
 //
 // Threads:      the task's loop.
-// Cancellation: at the deadline the body is stopped and awaited; then timeout_error is thrown. If the body ended with a
-//               value or an error of its own nevertheless, that is what comes out. A stop from outside stays a stop.
-// Errors:       timeout_error. A deadline in the past stops the body at its first suspension; a body that doesn't
-//               suspend ends normally. wait_for with no time left doesn't start the body at all.
+// Cancellation: at the deadline the body is stopped and awaited; then timeout_error is thrown. If
+//               the body ended with a value or an error of its own nevertheless, that is what comes
+//               out. A stop from outside stays a stop.
+// Errors:       timeout_error. A deadline in the past stops the body at its first suspension; a
+//               body that doesn't suspend ends normally. wait_for with no time left doesn't start
+//               the body at all.
 // Cost:         an entry in the loop's timer heap; no allocation, no system call.
 // Source:       asyncio.timeout and trio's cancel scopes.
 #pragma once
@@ -33,7 +36,8 @@ namespace weft {
 /// The handle of a running deadline.
 class timeout_scope : protected detail::scope_operation, private detail::timer {
 public:
-    /// Moves the deadline; `never` takes it away. Throws state_error once the body has ended or has been told to end.
+    /// Moves the deadline; `never` takes it away. Throws state_error once the body has ended or has
+    /// been told to end.
     void reschedule(time_point when);
     [[nodiscard]] time_point when() const noexcept { return deadline_; }
     /// Whether the deadline came before the body's end.
@@ -69,11 +73,14 @@ namespace detail {
 template <class T>
 class [[nodiscard]] timeout_op : public timeout_scope {
 public:
-    timeout_op(time_point deadline, task<T> t) noexcept : timeout_scope(deadline) { body_.adopt<T>(t.release()); }
+    timeout_op(time_point deadline, task<T> t) noexcept : timeout_scope(deadline) {
+        body_.adopt<T>(t.release());
+    }
 
     [[nodiscard]] bool await_ready() const noexcept { return false; }
     template <weft_promise P>
-    bool await_suspend(std::coroutine_handle<P> h, std::source_location where = std::source_location::current()) {
+    bool await_suspend(std::coroutine_handle<P> h,
+                       std::source_location where = std::source_location::current()) {
         if (begin(h, where))
             start();
         return true;
@@ -88,11 +95,13 @@ public:
 template <class T, class F>
 class [[nodiscard]] timeout_function_op : public timeout_scope {
 public:
-    timeout_function_op(time_point deadline, F f) : timeout_scope(deadline), function_(std::move(f)) {}
+    timeout_function_op(time_point deadline, F f)
+        : timeout_scope(deadline), function_(std::move(f)) {}
 
     [[nodiscard]] bool await_ready() const noexcept { return false; }
     template <weft_promise P>
-    bool await_suspend(std::coroutine_handle<P> h, std::source_location where = std::source_location::current()) {
+    bool await_suspend(std::coroutine_handle<P> h,
+                       std::source_location where = std::source_location::current()) {
         task<T> t = function_(static_cast<timeout_scope&>(*this));
         body_.adopt<T>(t.release());
         if (begin(h, where))
@@ -134,7 +143,8 @@ using timeout_body_t = typename std::invoke_result_t<F&, timeout_scope&>::value_
 template <awaitable A>
 [[nodiscard]] auto with_deadline(time_point deadline, A a) {
     using T = task_result_t<A>;
-    return detail::deferred<detail::timeout_op<T>, time_point, task<T>>(deadline, weft::as_task(std::move(a)));
+    return detail::deferred<detail::timeout_op<T>, time_point, task<T>>(
+        deadline, weft::as_task(std::move(a)));
 }
 /// Runs the task that `f(scope)` makes; through the scope the deadline can be moved.
 template <class F>

@@ -15,10 +15,11 @@ namespace {
 
 void to_stderr(const unhandled_error& e) {
     // One write for the line, so that lines of different threads and processes don't mix.
-    std::string line = e.spawned_at.line() == 0
-                           ? fmt::format("weft: unhandled error in {}: {}\n", e.where, e.text)
-                           : fmt::format("weft: unhandled error in {} (started at {}:{}): {}\n", e.where,
-                                         e.spawned_at.file_name(), e.spawned_at.line(), e.text);
+    std::string line =
+        e.spawned_at.line() == 0
+            ? fmt::format("weft: unhandled error in {}: {}\n", e.where, e.text)
+            : fmt::format("weft: unhandled error in {} (started at {}:{}): {}\n", e.where,
+                          e.spawned_at.file_name(), e.spawned_at.line(), e.text);
     [[maybe_unused]] auto n = ::write(STDERR_FILENO, line.data(), line.size());
 }
 
@@ -32,7 +33,8 @@ unhandled_error_hook set_unhandled_error_hook(unhandled_error_hook hook) noexcep
 
 namespace detail {
 
-void report_unhandled(const char* where, std::source_location spawned_at, std::exception_ptr e) noexcept {
+void report_unhandled(const char* where, std::source_location spawned_at,
+                      std::exception_ptr e) noexcept {
     std::string text = describe(e);
     current_hook.load()({where, spawned_at, std::move(e), text.c_str()});
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The hook that gets the errors which nobody was there to catch: of a detached task, of a task whose handle was dropped
-// before anyone asked for its result, of a posted function. Each is reported once.
+// The hook that gets the errors which nobody was there to catch: of a detached task, of a task
+// whose handle was dropped before anyone asked for its result, of a posted function. Each is
+// reported once.
 //
 //     void log_stray_errors() {
 //         weft::set_unhandled_error_hook([](const weft::unhandled_error& e) noexcept {
@@ -28,11 +29,13 @@ struct unhandled_error {
 
 using unhandled_error_hook = void (*)(const unhandled_error&);
 
-/// Replaces the hook and gives the former one. Null brings back the default, which writes a line to standard error.
+/// Replaces the hook and gives the former one. Null brings back the default, which writes a line to
+/// standard error.
 unhandled_error_hook set_unhandled_error_hook(unhandled_error_hook hook) noexcept;
 
 namespace detail {
-void report_unhandled(const char* where, std::source_location spawned_at, std::exception_ptr e) noexcept;
+void report_unhandled(const char* where, std::source_location spawned_at,
+                      std::exception_ptr e) noexcept;
 void report_current_exception(const char* where) noexcept;
 } // namespace detail
 

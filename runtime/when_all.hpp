@@ -7,10 +7,12 @@
 //     }
 //
 // Threads:      the task's loop; for more cores see `on` and the executors.
-// Cancellation: a stop reaches all of them, and is waited for. What ended with a value in the race is given, if all did.
-// Errors:       when_all: the first error stops the others, is kept until they have ended, and is thrown.
-//               when_all_settled: nothing is thrown, each has its result.
-// Cost:         a fixed number of awaitables: no allocation besides their frames. A vector: one array.
+// Cancellation: a stop reaches all of them, and is waited for. What ended with a value in the race
+//               is given, if all did.
+// Errors:       when_all: the first error stops the others, is kept until they have ended, and is
+//               thrown. when_all_settled: nothing is thrown, each has its result.
+// Cost:         a fixed number of awaitables: no allocation besides their frames. A vector: one
+//               array.
 // Source:       asyncio.gather, but structured: nothing goes on in the background.
 #pragma once
 #include <weft/runtime/detail/join.hpp>
@@ -34,7 +36,9 @@ private:
     template <std::size_t... I>
     std::exception_ptr error_of(std::index_sequence<I...>) {
         std::exception_ptr e;
-        ((I == this->first() ? void(e = this->members_of_[I].template result_of<Ts>().take_error()) : void()), ...);
+        ((I == this->first() ? void(e = this->members_of_[I].template result_of<Ts>().take_error())
+                             : void()),
+         ...);
         return e;
     }
     template <std::size_t I, class T>
@@ -57,7 +61,8 @@ public:
         : join_vector<join_policy::all, T>(when_all_kind, std::move(t)) {}
     auto await_resume() {
         if (this->first() != join_scope::none)
-            std::rethrow_exception(this->members_of_[this->first()].template result_of<T>().take_error());
+            std::rethrow_exception(
+                this->members_of_[this->first()].template result_of<T>().take_error());
         if constexpr (!std::is_void_v<T>) {
             std::vector<T> values;
             values.reserve(this->members_of_.size());
@@ -118,7 +123,8 @@ template <awaitable... As>
 }
 template <class T>
 [[nodiscard]] auto when_all_settled(std::vector<task<T>> tasks) {
-    return detail::deferred<detail::when_all_settled_vector_op<T>, std::vector<task<T>>>(std::move(tasks));
+    return detail::deferred<detail::when_all_settled_vector_op<T>, std::vector<task<T>>>(
+        std::move(tasks));
 }
 
 } // namespace weft

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Runs several awaitables at once and waits for the first to end; the others are stopped and awaited.
+// Runs several awaitables at once and waits for the first to end; the others are stopped and
+// awaited.
 //
 //     weft::task<int> either(weft::task<int> a, weft::task<int> b) {
 //         auto first = co_await weft::when_any(std::move(a), std::move(b));
@@ -8,10 +9,12 @@
 //
 // Threads:      the task's loop.
 // Cancellation: a stop reaches all of them, and is waited for.
-// Errors:       an error counts as an end: value<I>() of the winner throws it. std::invalid_argument for an empty vector.
+// Errors:       an error counts as an end: value<I>() of the winner throws it.
+//               std::invalid_argument for an empty vector.
 // Cost:         as when_all.
-// Source:       asyncio.wait with FIRST_COMPLETED. A loser that got a value in the race has it in results(): whoever
-//               races for items, locks or connections looks there, so that nothing is lost.
+// Source:       asyncio.wait with FIRST_COMPLETED. A loser that got a value in the race has it in
+//               results(): whoever races for items, locks or connections looks there, so that
+//               nothing is lost.
 #pragma once
 #include <weft/runtime/detail/join.hpp>
 
@@ -68,8 +71,8 @@ public:
 private:
     template <std::size_t... I>
     first_of<Ts...> collect(std::index_sequence<I...>) {
-        return first_of<Ts...>(this->first(),
-                               std::tuple<result<Ts>...>(this->members_of_[I].template settle<Ts>()...));
+        return first_of<Ts...>(this->first(), std::tuple<result<Ts>...>(
+                                                  this->members_of_[I].template settle<Ts>()...));
     }
 };
 

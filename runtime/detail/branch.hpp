@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A strand of its own below an awaiting one, with the coroutine at its root: what scopes (timeouts, groups, when_all)
-// are made of. And the operation that the parent waits on meanwhile.
+// A strand of its own below an awaiting one, with the coroutine at its root: what scopes (timeouts,
+// groups, when_all) are made of. And the operation that the parent waits on meanwhile.
 //
 // Threads:      the runner's. Cancellation: a stop reaches branches through the tree of strands.
 // Errors:       none. Cost: no allocation. Source: none.
@@ -27,7 +27,8 @@ struct branch : strand, continuation {
         promise->in = this;
     }
 
-    /// Puts the coroutine into the queue; a stop that comes before its turn means that it never runs.
+    /// Puts the coroutine into the queue; a stop that comes before its turn means that it never
+    /// runs.
     void start_later(strand& above) noexcept {
         enter_tree(above);
         flags |= unstarted;
@@ -42,7 +43,9 @@ struct branch : strand, continuation {
 
     template <class T>
     [[nodiscard]] outcome<T>& result_of() const noexcept {
-        return std::coroutine_handle<task_promise<T>>::from_address(child.address()).promise().result;
+        return std::coroutine_handle<task_promise<T>>::from_address(child.address())
+            .promise()
+            .result;
     }
 };
 

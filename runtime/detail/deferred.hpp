@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-// What combinators return: their arguments, until someone awaits them. The operation itself can't be moved, because others
-// point to it; this can, so that combinators take each other as arguments.
+// What combinators return: their arguments, until someone awaits them. The operation itself can't
+// be moved, because others point to it; this can, so that combinators take each other as arguments.
 //
-// Threads:      any. Cancellation: none. Errors: none. Cost: the arguments are moved once more. Source: none.
+// Threads:      any. Cancellation: none. Errors: none. Cost: the arguments are moved once more.
+//               Source: none.
 #pragma once
 #include <tuple>
 #include <utility>

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: MIT
 // Recycles the memory of coroutine frames and of spawn records, a cache for each thread.
 //
-// Blocks are cut in steps of 32 bytes from chunks that stay with the process. A thread keeps a bounded number of
-// free blocks of each size; what is over goes, in batches, to a pool that all threads share, so that a thread which
-// only frees feeds one which only allocates. Under the address sanitizer every block comes from operator new,
-// so that a use after free is seen.
+// Blocks are cut in steps of 32 bytes from chunks that stay with the process. A thread keeps a
+// bounded number of free blocks of each size; what is over goes, in batches, to a pool that all
+// threads share, so that a thread which only frees feeds one which only allocates. Under the
+// address sanitizer every block comes from operator new, so that a use after free is seen.
 //
 // Threads:      any; a block may be freed on another thread than the one that it came from.
 // Cancellation: none.
 // Errors:       allocate throws std::bad_alloc.
 // Cost:         a pop or a push on the thread's own list.
-// Source:       batches between thread caches and a central list as in Bonwick's magazines (USENIX 2001).
+// Source:       batches between thread caches and a central list as in Bonwick's magazines (USENIX
+//               2001).
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -32,7 +33,8 @@ namespace weft::detail {
 class runner;
 
 inline constexpr std::size_t frame_step = 32;
-inline constexpr std::size_t frame_classes = 32; // up to 1 KiB; larger blocks come from operator new
+inline constexpr std::size_t frame_classes =
+    32; // up to 1 KiB; larger blocks come from operator new
 
 struct free_block {
     free_block* next;
@@ -94,7 +96,9 @@ inline void release_frame(void* block, std::size_t size) noexcept {
 /// Base of what is allocated like a frame.
 struct recycled {
     static void* operator new(std::size_t size) { return allocate_frame(size); }
-    static void operator delete(void* block, std::size_t size) noexcept { release_frame(block, size); }
+    static void operator delete(void* block, std::size_t size) noexcept {
+        release_frame(block, size);
+    }
 };
 
 } // namespace weft::detail

@@ -1,21 +1,27 @@
 // SPDX-License-Identifier: MIT
-// An operation that is one request to the ring. A class of its own derives from it, fills the request in
-// await_suspend and reads `result()` in await_resume:
+// An operation that is one request to the ring. A class of its own derives from it, fills the
+// request in await_suspend and reads `result()` in await_resume:
 //
 //     inline constexpr detail::operation_type read_type = detail::io_type("read");
 //     ...
 //     template <detail::weft_promise P>
-//     bool await_suspend(std::coroutine_handle<P> h, std::source_location where = std::source_location::current()) {
+//     bool await_suspend(std::coroutine_handle<P> h,
+//                        std::source_location where = std::source_location::current()) {
 //         if (begin(h, where))
-//             submit({.opcode = detail::opcode::read, .fd = fd_, .offset = ~0ull, .address = detail::address_of(data), .length = size});
+//             submit({.opcode = detail::opcode::read,
+//                     .fd = fd_,
+//                     .offset = ~0ull,
+//                     .address = detail::address_of(data),
+//                     .length = size});
 //         return true;
 //     }
 //     std::size_t await_resume() { return detail::check(result(), "read"); }
 //
 // Threads:      the loop's.
-// Cancellation: a cancel request goes to the ring, and the operation ends when the kernel has let go of it: with its
-//               result if it has one, else the frames get unwound.
-// Errors:       submit throws std::bad_alloc if the submission queue is full, the kernel takes nothing and no memory is left.
+// Cancellation: a cancel request goes to the ring, and the operation ends when the kernel has let
+//               go of it: with its result if it has one, else the frames get unwound.
+// Errors:       submit throws std::bad_alloc if the submission queue is full, the kernel takes
+//               nothing and no memory is left.
 // Cost:         64 bytes copied into the ring. Source: design/io_uring-notes.
 #pragma once
 #include <weft/runtime/detail/operation.hpp>
@@ -28,7 +34,8 @@ namespace weft::detail {
 
 /// Who gets a completion. Its address is the request's user data.
 struct completion_target {
-    using function = void (*)(completion_target&, std::int32_t result, std::uint32_t flags) noexcept;
+    using function = void (*)(completion_target&, std::int32_t result,
+                              std::uint32_t flags) noexcept;
     explicit completion_target(function f) noexcept : on_completion(f) {}
     function on_completion;
 };
@@ -52,15 +59,19 @@ struct request {
 };
 static_assert(sizeof(request) == 64);
 
-inline std::uint64_t address_of(const void* p) noexcept { return reinterpret_cast<std::uint64_t>(p); }
+inline std::uint64_t address_of(const void* p) noexcept {
+    return reinterpret_cast<std::uint64_t>(p);
+}
 
 /// The operations of the ring that weft uses; the numbers are the kernel's.
 namespace opcode {
-inline constexpr std::uint8_t nop = 0, readv = 1, writev = 2, fsync = 3, poll_add = 6, poll_remove = 7, sendmsg = 9,
-                              recvmsg = 10, accept = 13, async_cancel = 14, connect = 16, fallocate = 17, openat = 18,
-                              close = 19, statx = 21, read = 22, write = 23, fadvise = 24, send = 26, recv = 27,
-                              splice = 30, tee = 33, shutdown = 34, renameat = 35, unlinkat = 36, mkdirat = 37,
-                              symlinkat = 38, linkat = 39, socket = 45, waitid = 50, futex_wait = 51;
+inline constexpr std::uint8_t nop = 0, readv = 1, writev = 2, fsync = 3, poll_add = 6,
+                              poll_remove = 7, sendmsg = 9, recvmsg = 10, accept = 13,
+                              async_cancel = 14, connect = 16, fallocate = 17, openat = 18,
+                              close = 19, statx = 21, read = 22, write = 23, fadvise = 24,
+                              send = 26, recv = 27, splice = 30, tee = 33, shutdown = 34,
+                              renameat = 35, unlinkat = 36, mkdirat = 37, symlinkat = 38,
+                              linkat = 39, socket = 45, waitid = 50, futex_wait = 51;
 } // namespace opcode
 
 class io_operation : public operation, public completion_target {
@@ -81,8 +92,10 @@ protected:
     void submit(request r);
 
     /// The usual end of a request: resumes with the result, or unwinds if it was cancelled.
-    static void finish(completion_target& target, std::int32_t result, std::uint32_t flags) noexcept;
-    /// For kinds with a completion function of their own: takes note of a completion that was the last.
+    static void finish(completion_target& target, std::int32_t result,
+                       std::uint32_t flags) noexcept;
+    /// For kinds with a completion function of their own: takes note of a completion that was the
+    /// last.
     void note(std::int32_t result, std::uint32_t flags) noexcept;
     /// Whether the kernel gave up because of cancel().
     [[nodiscard]] bool was_cancelled() const noexcept;
@@ -93,12 +106,14 @@ private:
 
     std::int32_t result_ = 0;
     std::uint32_t completion_flags_ = 0;
-    io_operation* next_cancel_ = nullptr; // in the loop's list of cancels that are still to be submitted
+    io_operation* next_cancel_ =
+        nullptr; // in the loop's list of cancels that are still to be submitted
     bool cancel_asked_ = false;
     bool cancel_queued_ = false;
 };
 
-/// Throws the errno of a negative result; gives the others back. `operation` and `object` name what failed.
+/// Throws the errno of a negative result; gives the others back. `operation` and `object` name what
+/// failed.
 [[noreturn]] void throw_result(std::int32_t result, const char* operation, std::string_view object);
 inline std::size_t check(std::int32_t result, const char* operation, std::string_view object = {}) {
     if (result < 0) [[unlikely]]

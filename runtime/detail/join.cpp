@@ -14,9 +14,10 @@ void join_scope::start(member* members, std::size_t n) noexcept {
         members[i].start_later(owner());
 }
 
-void join_scope::member_ended(member&m, ending e, bool failed) noexcept {
+void join_scope::member_ended(member& m, ending e, bool failed) noexcept {
     --left_;
-    bool decides = policy_ == join_policy::all ? failed : policy_ == join_policy::any && e == ending::finished;
+    bool decides =
+        policy_ == join_policy::all ? failed : policy_ == join_policy::any && e == ending::finished;
     if (e == ending::stopped)
         any_stopped_ = true;
     if (decides && first_ == none) {
@@ -29,8 +30,10 @@ void join_scope::member_ended(member&m, ending e, bool failed) noexcept {
     }
     if (left_ != 0)
         return;
-    // A stop is passed on unless there is something to give: an error or a winner, or every outcome as a value.
-    bool stopped = any_stopped_ && first_ == none && (policy_ != join_policy::settled || owner().stop_pending());
+    // A stop is passed on unless there is something to give: an error or a winner, or every outcome
+    // as a value.
+    bool stopped = any_stopped_ && first_ == none &&
+                   (policy_ != join_policy::settled || owner().stop_pending());
     if (stopped)
         unwind_parent();
     else

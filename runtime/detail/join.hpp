@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
-// Several branches below one awaiting task, which goes on when all have ended: the common part of when_all,
-// when_all_settled and when_any.
+// Several branches below one awaiting task, which goes on when all have ended: the common part of
+// when_all, when_all_settled and when_any.
 //
-// Threads:      the runner's. Cancellation: a stop reaches the branches through the tree; the scope waits for all.
-// Errors:       none. Cost: no allocation besides the array of branches for a run-time number of them. Source: none.
+// Threads:      the runner's. Cancellation: a stop reaches the branches through the tree; the scope
+//               waits for all.
+// Errors:       none. Cost: no allocation besides the array of branches for a run-time number of
+//               them. Source: none.
 #pragma once
 #include <weft/runtime/awaitable.hpp>
 #include <weft/runtime/detail/branch.hpp>
@@ -62,7 +64,8 @@ public:
         std::size_t index = 0;
     };
 
-    /// The first to fail (policy all) or to end other than by a stop (policy any); `none` if there was none.
+    /// The first to fail (policy all) or to end other than by a stop (policy any); `none` if there
+    /// was none.
     [[nodiscard]] std::size_t first() const noexcept { return first_; }
 
 protected:

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: MIT
-// Base of everything that a coroutine suspends on in the end: a timer, an I/O request, a place in a wait list.
+// Base of everything that a coroutine suspends on in the end: a timer, an I/O request, a place in a
+// wait list.
 //
-//     class park_op : public detail::operation {           // suspends until someone calls release()
+//     class park_op : public detail::operation { // suspends until someone calls release()
 //     public:
 //         park_op() noexcept : operation(type_of<park_op>("parked")) {}
 //         bool await_ready() const noexcept { return false; }
 //         template <detail::weft_promise P>
 //         bool await_suspend(std::coroutine_handle<P> h,
-//                            std::source_location where = std::source_location::current()) noexcept {
-//             begin(h, where);                              // false: a stop is pending, and the frames get unwound
+//                            std::source_location at = std::source_location::current()) noexcept {
+//             begin(h, at);        // false: a stop is pending, and the frames get unwound
 //             return true;
 //         }
 //         void await_resume() const noexcept {}
@@ -16,11 +17,13 @@
 //         void cancel() noexcept { stopped(); }             // a stop was asked
 //     };
 //
-// Threads:      begin, complete and stopped on the runner's thread; wake_from_anywhere from any, once.
-// Cancellation: the runner calls `cancel` (at most once for a suspension, never after complete or stopped on the same
-//               thread). The operation then ends by itself, sooner or later, with complete() if it has a result: a
-//               result that exists wins.
-// Errors:       none. Cost: four stores to suspend. Source: the split of roles follows std::execution's operation states.
+// Threads:      begin, complete and stopped on the runner's thread; wake_from_anywhere from any,
+//               once.
+// Cancellation: the runner calls `cancel` (at most once for a suspension, never after complete or
+//               stopped on the same thread). The operation then ends by itself, sooner or later,
+//               with complete() if it has a result: a result that exists wins.
+// Errors:       none. Cost: four stores to suspend. Source: the split of roles follows
+//               std::execution's operation states.
 #pragma once
 #include <weft/runtime/assert.hpp>
 #include <weft/runtime/detail/promise.hpp>
@@ -49,7 +52,8 @@ protected:
     explicit operation(const operation_type& t) noexcept : type_(&t) {}
     ~operation() = default;
 
-    /// Suspends the strand of `h` on this operation. False: it is being stopped; don't start anything.
+    /// Suspends the strand of `h` on this operation. False: it is being stopped; don't start
+    /// anything.
     template <weft_promise P>
     bool begin(std::coroutine_handle<P> h, std::source_location where) noexcept {
         promise_base& p = h.promise();
@@ -61,8 +65,10 @@ protected:
         return true;
     }
 
-    /// The same without a look at the stop state, for scopes that must do something on every way out.
-    void suspend(strand& s, std::coroutine_handle<> frame, promise_base& p, std::source_location where) noexcept {
+    /// The same without a look at the stop state, for scopes that must do something on every way
+    /// out.
+    void suspend(strand& s, std::coroutine_handle<> frame, promise_base& p,
+                 std::source_location where) noexcept {
         strand_ = &s;
         s.frame = frame;
         s.promise = &p;
@@ -79,7 +85,8 @@ protected:
         strand_->run_by->wake(*strand_);
     }
 
-    /// complete(), from any thread. Whoever calls it must have claimed the operation against `cancel`.
+    /// complete(), from any thread. Whoever calls it must have claimed the operation against
+    /// `cancel`.
     void wake_from_anywhere() noexcept { wake(*strand_); }
 
     [[nodiscard]] strand& owner() const noexcept { return *strand_; }

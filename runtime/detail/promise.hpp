@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What all coroutines of weft have in common: whom they return to, and the strand that they are part of.
+// What all coroutines of weft have in common: whom they return to, and the strand that they are
+// part of.
 //
 // Threads:      as the strand's. Cancellation: see runner::unwind. Errors: none. Source: none.
 // Cost:         two pointers in each frame; the end of a coroutine is one indirect branch.
@@ -17,8 +18,9 @@ enum class ending : std::uint8_t { finished, stopped };
 
 /// Where a coroutine goes when it ends. Lives in whoever owns the coroutine's frame.
 struct continuation {
-    /// Called when the coroutine has ended: its frame is suspended at its end (finished) or destroyed (stopped).
-    /// When stopped, the answer tells whether the awaiting frame, which must be there, is to be unwound as well.
+    /// Called when the coroutine has ended: its frame is suspended at its end (finished) or
+    /// destroyed (stopped). When stopped, the answer tells whether the awaiting frame, which must
+    /// be there, is to be unwound as well.
     using end_function = bool (*)(continuation&, ending) noexcept;
 
     continuation() noexcept = default;
@@ -32,7 +34,8 @@ struct continuation {
 struct frame_continuation : continuation {
     using continuation::continuation;
 
-    std::coroutine_handle<> frame;   // null while the child runs on the stack of the awaiting coroutine
+    std::coroutine_handle<>
+        frame; // null while the child runs on the stack of the awaiting coroutine
     promise_base* promise = nullptr; // of the awaiting coroutine
     std::source_location awaiting_at;
 };
@@ -45,7 +48,8 @@ struct promise_base {
             promise_base& p = h.promise();
             continuation* c = p.returns_to;
             if (c->on_end == nullptr) [[likely]] {
-                // Started inline, the frame is null here, and this changes nothing: the starter looks at done().
+                // Started inline, the frame is null here, and this changes nothing: the starter
+                // looks at done().
                 p.in->run_by->next_frame = static_cast<frame_continuation*>(c)->frame;
             } else {
                 c->on_end(*c, ending::finished);
@@ -58,7 +62,9 @@ struct promise_base {
     [[nodiscard]] final_awaiter final_suspend() const noexcept { return {}; }
 
     static void* operator new(std::size_t size) { return allocate_frame(size); }
-    static void operator delete(void* block, std::size_t size) noexcept { release_frame(block, size); }
+    static void operator delete(void* block, std::size_t size) noexcept {
+        release_frame(block, size);
+    }
 
     continuation* returns_to = nullptr;
     strand* in = nullptr;
@@ -67,8 +73,8 @@ struct promise_base {
 template <class P>
 concept weft_promise = std::derived_from<P, promise_base>;
 
-/// Starts a coroutine that `h` awaits, in the same strand: inline, or by the trampoline when the stack is deep.
-/// Returns whether `h` stays suspended.
+/// Starts a coroutine that `h` awaits, in the same strand: inline, or by the trampoline when the
+/// stack is deep. Returns whether `h` stays suspended.
 template <weft_promise P>
 bool start_inline(std::coroutine_handle<> child, promise_base& child_promise, frame_continuation& c,
                   std::coroutine_handle<P> h, std::source_location where) noexcept {

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
-// Resumes the strands of one thread: the ready queue and the trampoline on which coroutines hand over to each other
-// without growing the stack. A loop is a runner; so is a worker of a pool.
+// Resumes the strands of one thread: the ready queue and the trampoline on which coroutines hand
+// over to each other without growing the stack. A loop is a runner; so is a worker of a pool.
 //
 // Threads:      one thread, except for `post`.
 // Cancellation: unwinds stopped strands, innermost frame first, up to the scope that began them.
-// Errors:       none: every member is noexcept. Cost: a push, a pop and a resumption each, no allocation.
+// Errors:       none: every member is noexcept. Cost: a push, a pop and a resumption each, no
+//               allocation.
 // Source:       none.
 #pragma once
 #include <weft/runtime/detail/frame_pool.hpp>
@@ -67,7 +68,8 @@ public:
     [[nodiscard]] work& pop_ready() noexcept { return ready_.pop(); }
     [[nodiscard]] loop* io() const noexcept { return io_; }
 
-    // The trampoline's registers. A coroutine that suspends or ends sets one of the first two at most.
+    // The trampoline's registers. A coroutine that suspends or ends sets one of the first two at
+    // most.
     std::coroutine_handle<> next_frame;
     strand* next_unwind = nullptr;
     strand* current_strand = nullptr;
@@ -113,8 +115,8 @@ private:
     loop* io_;
 };
 
-/// Makes a strand ready from any thread, by the shortest way. The strand must have been claimed by the caller: only one
-/// party may wake it for one suspension.
+/// Makes a strand ready from any thread, by the shortest way. The strand must have been claimed by
+/// the caller: only one party may wake it for one suspension.
 inline void wake(strand& s) noexcept {
     runner* r = s.run_by;
     if (r == runner::current())

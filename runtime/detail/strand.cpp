@@ -43,7 +43,8 @@ void strand::withdraw_stop() noexcept {
         return;
     --stop_requests;
     for (strand* s = this; s != nullptr;) {
-        bool from_above = s->parent != nullptr && (s->flags & shielded) == 0 && s->parent->stop_pending();
+        bool from_above =
+            s->parent != nullptr && (s->flags & shielded) == 0 && s->parent->stop_pending();
         bool still = s->stop_requests != 0 || from_above;
         if (!still)
             s->flags &= static_cast<std::uint8_t>(~stopping);
@@ -56,7 +57,8 @@ void runner::unwind(strand& s) noexcept {
     std::coroutine_handle<> frame = s.frame;
     promise_base* promise = s.promise;
     while (true) {
-        // The innermost first, as an exception would: its destructors may still use what the outer frames hold.
+        // The innermost first, as an exception would: its destructors may still use what the outer
+        // frames hold.
         continuation* c = promise->returns_to;
         c->child = nullptr;
         frame.destroy();

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: MIT
-// One line of execution: a root coroutine and those that it awaits directly, one inside the other. At most one of
-// them is suspended at its innermost await, so a strand has one place to be resumed at, one operation that it waits
-// for, one stop state and one set of context variables. Strands form the tree of tasks: whoever starts one is its parent.
+// One line of execution: a root coroutine and those that it awaits directly, one inside the other.
+// At most one of them is suspended at its innermost await, so a strand has one place to be resumed
+// at, one operation that it waits for, one stop state and one set of context variables. Strands
+// form the tree of tasks: whoever starts one is its parent.
 //
-// Threads:      a strand belongs to its runner; only `post` of the runner may be called from elsewhere.
-// Cancellation: `request_stop` marks a strand and all below it, and asks what they wait for to end. It never runs a
-//               coroutine: who is stopped is unwound later, by the runner.
-// Errors:       none. Cost: a stop visits the strands below once; everything else is O(1) without allocation.
+// Threads:      a strand belongs to its runner; only `post` of the runner may be called from
+//               elsewhere.
+// Cancellation: `request_stop` marks a strand and all below it, and asks what they wait for to end.
+//               It never runs a coroutine: who is stopped is unwound later, by the runner.
+// Errors:       none. Cost: a stop visits the strands below once; everything else is O(1) without
+//               allocation.
 // Source:       none; the tree is walked without recursion, so its depth has no limit.
 #pragma once
 #include <weft/runtime/detail/work.hpp>
@@ -44,7 +47,8 @@ struct strand : work {
             release_context(context);
     }
 
-    /// Makes it a child of `p`: same runner, same context variables; a stop that was asked of `p` holds for it too.
+    /// Makes it a child of `p`: same runner, same context variables; a stop that was asked of `p`
+    /// holds for it too.
     void enter_tree(strand& p) noexcept {
         parent = &p;
         run_by = p.run_by;
@@ -74,7 +78,8 @@ struct strand : work {
 
     /// Asks for a stop; the first request reaches everything below that isn't shielded.
     void request_stop() noexcept;
-    /// Takes one request back. When none is left and none holds from above, a stop that nobody noticed is forgotten.
+    /// Takes one request back. When none is left and none holds from above, a stop that nobody
+    /// noticed is forgotten.
     void withdraw_stop() noexcept;
 
     std::coroutine_handle<> frame;   // the innermost suspended coroutine

@@ -33,8 +33,8 @@ timer& timer_heap::pop() noexcept {
     entry last = entries_.back();
     entries_.pop_back();
     if (!entries_.empty()) {
-        // To the bottom along the earliest children, then up: the last entry mostly belongs at the bottom, and this way
-        // it is hardly compared on the way down.
+        // To the bottom along the earliest children, then up: the last entry mostly belongs at the
+        // bottom, and this way it is hardly compared on the way down.
         std::size_t at = 0;
         std::size_t n = entries_.size();
         while (true) {

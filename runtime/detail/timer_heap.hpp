@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The timers of a loop: a heap of four children a node, whose entries hold the deadline beside the pointer, so that a
-// comparison touches no timer. A timer knows its place, so that it can be taken out. Costs no ring operation.
+// The timers of a loop: a heap of four children a node, whose entries hold the deadline beside the
+// pointer, so that a comparison touches no timer. A timer knows its place, so that it can be taken
+// out. Costs no ring operation.
 //
 // Threads:      one. Cancellation: remove. Errors: add throws std::bad_alloc, with nothing changed.
 // Cost:         O(log n); adding the latest deadline is O(1). 16 bytes an entry.

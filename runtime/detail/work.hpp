@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A unit of work in the queue of a thread, and that queue: intrusive, first in, first out, for one thread.
+// A unit of work in the queue of a thread, and that queue: intrusive, first in, first out, for one
+// thread.
 //
 // Threads:      a queue belongs to one thread. Cost: O(1), no allocation.
 #pragma once

@@ -13,24 +13,30 @@ namespace weft::detail {
 namespace {
 
 // Newer than liburing 2.3's headers; the kernel's interface is fixed.
-constexpr unsigned setup_no_sqarray = 1u << 16;   // 6.6
-constexpr unsigned enter_abs_timer = 1u << 5;     // 6.12
-constexpr unsigned enter_no_iowait = 1u << 7;     // 6.15
+constexpr unsigned setup_no_sqarray = 1u << 16;    // 6.6
+constexpr unsigned enter_abs_timer = 1u << 5;      // 6.12
+constexpr unsigned enter_no_iowait = 1u << 7;      // 6.15
 constexpr unsigned feature_min_timeout = 1u << 15; // came with the absolute timeout, 6.12
 constexpr unsigned feature_no_iowait = 1u << 17;
 
 [[noreturn]] void refuse(int error, unsigned entries) {
     switch (error) {
     case ENOSYS: // no rings in this kernel, or a seccomp filter that says so
-        throw unavailable_error("io_uring is not available: the kernel or a seccomp filter refuses it (ENOSYS)");
+        throw unavailable_error(
+            "io_uring is not available: the kernel or a seccomp filter refuses it (ENOSYS)");
     case EPERM: // kernel.io_uring_disabled, or the seccomp profile of a container
-        throw unavailable_error("io_uring is not permitted (EPERM): look at the sysctl kernel.io_uring_disabled and at "
-                                "the container's seccomp profile");
+        throw unavailable_error(
+            "io_uring is not permitted (EPERM): look at the sysctl kernel.io_uring_disabled and at "
+            "the container's seccomp profile");
     case EINVAL: // not even the oldest set of flags is known
-        throw unavailable_error("io_uring lacks what weft needs (EINVAL): Linux 6.1 or newer is the baseline");
+        throw unavailable_error(
+            "io_uring lacks what weft needs (EINVAL): Linux 6.1 or newer is the baseline");
     case ENOMEM: // from 6.14 rings count against RLIMIT_MEMLOCK
-        throw_errno(error, "io_uring_setup",
-                    fmt::format("with {} entries: out of memory, or over the limit of locked memory (ulimit -l)", entries));
+        throw_errno(
+            error, "io_uring_setup",
+            fmt::format(
+                "with {} entries: out of memory, or over the limit of locked memory (ulimit -l)",
+                entries));
     default:
         throw_errno(error, "io_uring_setup", fmt::format("with {} entries", entries));
     }
@@ -40,11 +46,13 @@ constexpr unsigned feature_no_iowait = 1u << 17;
 
 ring::ring(const kernel& k, unsigned entries, kernel_feature allowed) : kernel_(k) {
     constexpr unsigned base = IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE | IORING_SETUP_SUBMIT_ALL;
-    constexpr unsigned single = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG;
+    constexpr unsigned single =
+        IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG;
     constexpr unsigned coop = IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG;
     // Newest first; a kernel that doesn't know a flag says EINVAL.
     unsigned first = contains(allowed, kernel_feature::defer_taskrun) ? base | single : base | coop;
-    unsigned newest = contains(allowed, kernel_feature::no_sq_array) ? first | setup_no_sqarray : first;
+    unsigned newest =
+        contains(allowed, kernel_feature::no_sq_array) ? first | setup_no_sqarray : first;
     const unsigned tries[] = {newest, first, base | coop, base};
     int error = -EINVAL;
     io_uring_params params{};
@@ -67,8 +75,10 @@ ring::ring(const kernel& k, unsigned entries, kernel_feature allowed) : kernel_(
         for (unsigned i = 0; i < ring_.sq.ring_entries; ++i)
             ring_.sq.array[i] = i;
     }
-    // Both multishot forms and buffer rings are in the baseline; a fake kernel or a mask may take them away.
-    kernel_feature offered = kernel_feature::multishot_accept | kernel_feature::multishot_receive | kernel_feature::buffer_ring;
+    // Both multishot forms and buffer rings are in the baseline; a fake kernel or a mask may take
+    // them away.
+    kernel_feature offered = kernel_feature::multishot_accept | kernel_feature::multishot_receive |
+                             kernel_feature::buffer_ring;
     if ((params.features & feature_min_timeout) != 0)
         offered = offered | kernel_feature::absolute_timeout;
     if ((params.features & feature_no_iowait) != 0)
@@ -116,10 +126,12 @@ unsigned ring::pending_submissions() const noexcept {
 }
 
 bool ring::kernel_has_work() const noexcept {
-    return (IO_URING_READ_ONCE(*ring_.sq.kflags) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
+    return (IO_URING_READ_ONCE(*ring_.sq.kflags) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) !=
+           0;
 }
 
-int ring::raw_enter(unsigned submit, unsigned wait, unsigned flags, const void* arg, std::size_t size) noexcept {
+int ring::raw_enter(unsigned submit, unsigned wait, unsigned flags, const void* arg,
+                    std::size_t size) noexcept {
     return kernel_.enter(kernel_.state, enter_fd_, submit, wait, flags, arg, size);
 }
 
@@ -128,7 +140,9 @@ int ring::enter(bool wait, std::int64_t deadline_ns) noexcept {
     unsigned submit = pending_submissions();
     unsigned flags = IORING_ENTER_GETEVENTS | enter_flags_;
     if (!wait)
-        return raw_enter(submit, 0, flags & ~(IORING_ENTER_EXT_ARG | enter_abs_timer | enter_no_iowait), nullptr, 0);
+        return raw_enter(submit, 0,
+                         flags & ~(IORING_ENTER_EXT_ARG | enter_abs_timer | enter_no_iowait),
+                         nullptr, 0);
     io_uring_getevents_arg arg{};
     __kernel_timespec until{};
     if (deadline_ns != INT64_MAX) {

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
-// One ring: its memory, the features that were found, submitting and waiting. The only file besides kernel_ring.cpp and
-// those of impl/ that knows liburing, of which only the helpers that touch memory are used.
+// One ring: its memory, the features that were found, submitting and waiting. The only file besides
+// kernel_ring.cpp and those of impl/ that knows liburing, of which only the helpers that touch
+// memory are used.
 //
-// Threads:      one. Cancellation: by requests. Errors: the constructor throws; everything later returns a negative errno.
+// Threads:      one. Cancellation: by requests. Errors: the constructor throws; everything later
+//               returns a negative errno.
 #pragma once
 #include <weft/runtime/kernel.hpp>
 
@@ -13,7 +15,8 @@ namespace weft::detail {
 
 class ring {
 public:
-    /// Throws unavailable_error if the kernel doesn't offer rings, std::system_error if it has none left.
+    /// Throws unavailable_error if the kernel doesn't offer rings, std::system_error if it has none
+    /// left.
     ring(const kernel& k, unsigned entries, kernel_feature allowed);
     ~ring();
     ring(const ring&) = delete;
@@ -26,13 +29,15 @@ public:
     io_uring_sqe* get_sqe() noexcept;
     [[nodiscard]] unsigned pending_submissions() const noexcept;
 
-    /// Submits what is pending and takes in what completed; waits for one completion until `deadline_ns` if asked to.
-    /// 0 or a negative errno, of which -ETIME and -EINTR are nothing special.
+    /// Submits what is pending and takes in what completed; waits for one completion until
+    /// `deadline_ns` if asked to. 0 or a negative errno, of which -ETIME and -EINTR are nothing
+    /// special.
     int enter(bool wait, std::int64_t deadline_ns) noexcept;
 
     /// Whether entering would bring completions that wait inside of the kernel.
     [[nodiscard]] bool kernel_has_work() const noexcept;
-    /// Calls f(cqe) for what has completed, at most `most`, and frees the entries. Gives how many there were.
+    /// Calls f(cqe) for what has completed, at most `most`, and frees the entries. Gives how many
+    /// there were.
     template <class F>
     unsigned reap(F&& f, unsigned most) noexcept {
         unsigned head = *ring_.cq.khead;
@@ -50,7 +55,8 @@ public:
     }
 
 private:
-    int raw_enter(unsigned submit, unsigned wait, unsigned flags, const void* arg, std::size_t size) noexcept;
+    int raw_enter(unsigned submit, unsigned wait, unsigned flags, const void* arg,
+                  std::size_t size) noexcept;
 
     const kernel& kernel_;
     ::io_uring ring_{};
