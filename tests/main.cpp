@@ -3,7 +3,8 @@
 #include "support/before_session.hpp"
 
 #define CATCH_CONFIG_RUNNER
-// Its handlers would stand between a crash and the sanitizers' report; the case is named by support/report.
+// Its handlers would stand between a crash and the sanitizers' report; the case is named by
+// support/report.
 #define CATCH_CONFIG_NO_POSIX_SIGNALS
 #include <catch2/catch.hpp>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A yarn of its own for the canaries: the smallest task that can be awaited, thrown through and destroyed while it waits, and
-// an object that counts. No weft here: what is tried is the compiler.
+// A yarn of its own for the canaries: the smallest task that can be awaited, thrown through and
+// destroyed while it waits, and an object that counts. No weft here: what is tried is the compiler.
 #pragma once
 #include <coroutine>
 #include <cstddef>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The shapes that g++ 12 gets wrong, which the lint (tests/tidy_check.py) keeps out of our sources. With another compiler each
-// must be right. With g++ it is noted which ones still fail: when a later version has none left, the rules can go.
-// Output: Test Anything Protocol.
+// The shapes that g++ 12 gets wrong, which the lint (tests/tidy_check.py) keeps out of our sources.
+// With another compiler each must be right. With g++ it is noted which ones still fail: when a
+// later version has none left, the rules can go. Output: Test Anything Protocol.
 #include "canary.hpp"
 
 #include <array>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The shapes that weft's interface has its users write. Each must destroy what it makes exactly once, whether its last await
-// completes, throws or never ends. Output: Test Anything Protocol.
+// The shapes that weft's interface has its users write. Each must destroy what it makes exactly
+// once, whether its last await completes, throws or never ends. Output: Test Anything Protocol.
 #include "canary.hpp"
 
 #include <functional>

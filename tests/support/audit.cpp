@@ -35,7 +35,8 @@ bool is_resident(const std::string& name) {
     return name.starts_with("iou-");
 }
 
-/// Calls f(name) for the entries of a directory; `own`, the descriptor used for looking, is told as well.
+/// Calls f(name) for the entries of a directory; `own`, the descriptor used for looking, is told as
+/// well.
 template <class F>
 bool each_entry(const std::string& path, F f) {
     std::unique_ptr<DIR, int (*)(DIR*)> dir(opendir(path.c_str()), closedir);
@@ -101,7 +102,8 @@ void look_for_children(holdings& h) {
                          [&](const std::string& pid, int) {
                              if (!is_number(pid))
                                  return;
-                             // pid (command) state parent ...; a command may hold blanks and parentheses.
+                             // pid (command) state parent ...; a command may hold blanks and
+                             // parentheses.
                              std::string stat = first_line("/proc/" + pid + "/stat");
                              std::size_t open = stat.find('(');
                              std::size_t close = stat.rfind(')');
@@ -126,7 +128,8 @@ void look_for_shared_names(holdings& h) {
     });
 }
 
-/// Whether another process has this name open or mapped: then it is that one's. Tests run side by side.
+/// Whether another process has this name open or mapped: then it is that one's. Tests run side by
+/// side.
 bool is_used_elsewhere(const std::string& shared_name) {
     const std::string path = "/dev/shm/" + shared_name;
     const std::string self = std::to_string(getpid());
@@ -189,7 +192,8 @@ public:
             baseline = look();
     }
     void sectionEnded(const Catch::SectionStats&) override {
-        // At the end of the outermost section the case still counts assertions; testCaseEnded() is too late.
+        // At the end of the outermost section the case still counts assertions; testCaseEnded() is
+        // too late.
         if (--depth_ != 0)
             return;
         std::string report;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What runs before Catch2 looks at the arguments; a status ends the program. Null in programs that start no workers.
+// What runs before Catch2 looks at the arguments; a status ends the program. Null in programs that
+// start no workers.
 #pragma once
 #include <optional>
 

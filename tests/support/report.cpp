@@ -38,7 +38,8 @@ public:
 
 private:
     void write(const std::string& line) {
-        // Opened anew each time: nothing is lost in a crash, and no descriptor is there for tests to see.
+        // Opened anew each time: nothing is lost in a crash, and no descriptor is there for tests
+        // to see.
         if (!path_.empty())
             std::ofstream(path_, std::ios::app) << line << '\n';
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What a test case that can't be tried here says. Catch2 2 knows passed and failed only; the count of a run (tools/count)
-// knows more from the file that $WEFT_TEST_REPORT names: one line when a case begins, one when it ends.
+// What a test case that can't be tried here says. Catch2 2 knows passed and failed only; the count
+// of a run (tools/count) knows more from the file that $WEFT_TEST_REPORT names: one line when a
+// case begins, one when it ends.
 //
 //     TEST_CASE("tcp: listens on IPv6") {
 //         if (!has_ipv6()) {
@@ -10,7 +11,8 @@
 //         ...
 //     }
 //
-// Threads:      the thread that runs the test. Cancellation: none. Errors: none. Cost: one short file. Source: none.
+// Threads:      the thread that runs the test. Cancellation: none. Errors: none. Cost: one short
+//               file. Source: none.
 #pragma once
 #include <string_view>
 
