@@ -38,6 +38,9 @@ void stop_even_shielded(detail::strand& root) noexcept {
     }
 }
 
+// How long a loop lets the kernel find memory for more requests, in nanoseconds.
+constexpr std::int64_t shortage_pause = 5'000'000;
+
 // How long shields hold off the end of a loop.
 constexpr duration shield_time = std::chrono::seconds(1);
 
@@ -292,8 +295,12 @@ void loop::poll(bool may_wait) noexcept {
             ++statistics_.parks;
         }
     }
+    if (wait &&
+        shortage_) // the kernel had no memory: see what completes before asking again
+        deadline = std::min(deadline, kernel_.now(kernel_.state) + shortage_pause);
     ++statistics_.enters;
-    int result = ring_->enter(wait, deadline);
+    int result = ring_->enter(wait, deadline, !(wait && shortage_));
+    shortage_ = result == -EAGAIN || result == -ENOMEM;
     if (wait)
         parked_.store(awake, std::memory_order_relaxed);
     switch (result < 0 ? -result : 0) {

@@ -149,6 +149,7 @@ private:
     loop_statistics statistics_;
     detail::strand root_;
     const bool* done_ = nullptr;
+    bool shortage_ = false; // the last submission found the kernel without memory
     enum class drain_phase : std::uint8_t { none, tasks, requests };
     drain_phase draining_ = drain_phase::none;
 

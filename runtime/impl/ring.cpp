@@ -135,12 +135,12 @@ int ring::raw_enter(unsigned submit, unsigned wait, unsigned flags, const void* 
     return kernel_.enter(kernel_.state, enter_fd_, submit, wait, flags, arg, size);
 }
 
-int ring::enter(bool wait, std::int64_t deadline_ns) noexcept {
+int ring::enter(bool wait, std::int64_t deadline_ns, bool submit) noexcept {
     io_uring_smp_store_release(ring_.sq.ktail, ring_.sq.sqe_tail);
-    unsigned submit = pending_submissions();
+    unsigned count = submit ? pending_submissions() : 0;
     unsigned flags = IORING_ENTER_GETEVENTS | enter_flags_;
     if (!wait)
-        return raw_enter(submit, 0,
+        return raw_enter(count, 0,
                          flags & ~(IORING_ENTER_EXT_ARG | enter_abs_timer | enter_no_iowait),
                          nullptr, 0);
     io_uring_getevents_arg arg{};
@@ -156,7 +156,7 @@ int ring::enter(bool wait, std::int64_t deadline_ns) noexcept {
         until.tv_nsec = left % second;
         arg.ts = reinterpret_cast<__u64>(&until);
     }
-    return raw_enter(submit, 1, flags, &arg, sizeof arg);
+    return raw_enter(count, 1, flags, &arg, sizeof arg);
 }
 
 } // namespace weft::detail

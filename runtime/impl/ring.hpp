@@ -32,7 +32,7 @@ public:
     /// Submits what is pending and takes in what completed; waits for one completion until
     /// `deadline_ns` if asked to. 0 or a negative errno, of which -ETIME and -EINTR are nothing
     /// special.
-    int enter(bool wait, std::int64_t deadline_ns) noexcept;
+    int enter(bool wait, std::int64_t deadline_ns, bool submit = true) noexcept;
 
     /// Whether entering would bring completions that wait inside of the kernel.
     [[nodiscard]] bool kernel_has_work() const noexcept;
