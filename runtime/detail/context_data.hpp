@@ -9,7 +9,7 @@
 // Errors:       std::bad_alloc. Cost: see context.hpp. Source: none.
 #pragma once
 #include <weft/runtime/detail/frame_pool.hpp>
-#include <weft/runtime/detail/strand.hpp>
+#include <weft/runtime/detail/runner.hpp>
 
 #include <atomic>
 #include <concepts>
