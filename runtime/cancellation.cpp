@@ -60,6 +60,7 @@ void finally_scope::expired(timer& t) noexcept {
 bool finally_scope::cleanup::ended(continuation& c, ending e) noexcept {
     auto& self = static_cast<cleanup&>(c);
     self.scope.io_loop().remove_timer(self.scope);
+    self.return_context(self.scope.owner());
     if (e == ending::finished && self.result_of<void>().failed())
         self.scope.cleanup_error_ = self.result_of<void>().take_error();
     self.scope.leave();
@@ -105,6 +106,7 @@ bool stop_token_scope::body::ended(continuation& c, ending e) noexcept {
     stop_token_scope& s = static_cast<body&>(c).scope;
     s.ended_ = true;
     s.stopped_ = e == ending::stopped;
+    s.body_.return_context(s.owner());
     // Its destructor waits for a callback that is just running. After that either none was sent or
     // one is in the mail, and then this operation has to stay until it came.
     s.callback_.reset();

@@ -122,6 +122,7 @@ private:
         explicit body(shield_op& s) noexcept : branch(ended), scope(s) {}
         static bool ended(continuation& c, ending e) noexcept {
             shield_op& s = static_cast<body&>(c).scope;
+            s.body_.return_context(s.owner());
             if (e == ending::finished)
                 s.resume_parent();
             else

@@ -129,7 +129,8 @@ context_data_ref without(const context_data& from, std::uint32_t place) {
     return context_data_ref(made);
 }
 
-// What nobody else looks at is changed without memory: the value of an entry, or it goes if there is none.
+// What nobody else looks at is changed without memory: the value of an entry, or it goes if there
+// is none.
 void change_in_place(context_data& d, std::uint32_t place, context_value* v) noexcept {
     context_data::entry* at = d.entries() + place;
     context_value_ref before(at->value);

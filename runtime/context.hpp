@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Variables whose value belongs to a task and not to a thread: what a request is called in the log, whom it acts for.
+// Variables whose value belongs to a task and not to a thread: what a request is called in the log,
+// whom it acts for.
 //
 //     weft::context_var<int> request_id("request id", 0);          // static lifetime
 //
@@ -15,19 +16,23 @@
 //         });
 //     }
 //
-// What is awaited alone shares the variables of who awaits it: a task, a timeout, a shield, the body of a group. What runs
-// beside others has a copy, taken when it is created, and its changes stay there: a spawned task, the parts of when_all
-// and when_any, a task on another loop, a posted function. A plain thread has variables of its own, none at first;
-// run and sync_wait take them over.
+// What is awaited alone shares the variables of who awaits it: a task, a timeout, a shield, the
+// body of a group. What runs beside others has a copy, taken when it is created, and its changes
+// stay there: a spawned task, the parts of when_all and when_any, a task on another loop, a posted
+// function. A plain thread has variables of its own, none at first; sync_wait shares them, and a
+// runtime starts with a copy that it keeps from one run to the next.
 //
-// Threads:      a variable may be used from all. A `context` belongs to one at a time, but entering it twice is noticed
-//               from everywhere. Values are shared by copies, on several threads: they must bear being read at once.
+// Threads:      a variable may be used from all. A `context` belongs to one at a time, but entering
+//               it twice is noticed from everywhere. Values are shared by copies, on several
+//               threads: they must bear being read at once.
 // Cancellation: none. A stopped task that ran in a `context` has left it when its frames are gone.
-// Errors:       lookup_error for a variable without value and default; state_error for a token used twice and for a
-//               context that is entered already; std::invalid_argument for a token of another variable or context.
-//               std::bad_alloc from set and run; a token that is used out of order may need memory too.
-// Cost:         copying is one count, whatever it holds. get looks through an array; set copies the array, which has
-//               16 bytes for each variable that has a value. A task without variables pays a comparison.
+// Errors:       lookup_error for a variable without value and default; state_error for a token used
+//               twice and for a context that is entered already; std::invalid_argument for a token
+//               of another variable or context. std::bad_alloc from set and run; a token that is
+//               used out of order may need memory too.
+// Cost:         copying is one count, whatever it holds. get looks through an array; set copies the
+//               array, which has 16 bytes for each variable that has a value. A task without
+//               variables pays a comparison.
 // Source:       Python's contextvars.
 #pragma once
 #include <weft/runtime/awaitable.hpp>
@@ -75,7 +80,8 @@ class [[nodiscard]] context_guard {
 public:
     context_guard(const context_guard&) = delete;
     context_guard& operator=(const context_guard&) = delete;
-    /// Leaves alone what another context holds: a guard that is destroyed elsewhere than it was made does nothing.
+    /// Leaves alone what another context holds: a guard that is destroyed elsewhere than it was
+    /// made does nothing.
     ~context_guard() { change_.undo_if_here(); }
 
     [[nodiscard]] const T* old_value() const noexcept {
@@ -153,7 +159,8 @@ template <class T>
 class context_run_op;
 }
 
-/// A snapshot of the variables' values, in which functions and tasks can be run. Copies are independent.
+/// A snapshot of the variables' values, in which functions and tasks can be run. Copies are
+/// independent.
 class context {
 public:
     class entry;
@@ -183,9 +190,11 @@ public:
                                 task<T>>(std::ref(*this), weft::as_task(std::move(a)));
     }
 
-    // Reading. While the context is entered, what runs in it sees its changes here; others see it as it was before.
+    // Reading. While the context is entered, what runs in it sees its changes here; others see it
+    // as it was before.
 
-    /// The value of a variable here, or null. Defaults don't count. Valid until it gets another value here.
+    /// The value of a variable here, or null. Defaults don't count. Valid until it gets another
+    /// value here.
     template <class T>
     [[nodiscard]] const T* lookup(const context_var<T>& v) const noexcept {
         return detail::context_box<T>::value_of(view_data().find(v));
@@ -209,7 +218,8 @@ public:
     [[nodiscard]] iterator begin() const noexcept;
     [[nodiscard]] iterator end() const noexcept;
 
-    /// The same variables with equal values. Values of a type without == are equal if they come from the same set.
+    /// The same variables with equal values. Values of a type without == are equal if they come
+    /// from the same set.
     friend bool operator==(const context& a, const context& b) {
         return equal(a.view_data(), b.view_data());
     }

@@ -119,12 +119,18 @@ void runtime::run_branch(detail::main_branch& b) {
         throw state_error("run was called on another thread than the one that made the runtime");
     loop& l = *loops_.front();
     interrupted_by_.store(0, std::memory_order_relaxed);
-    main_ = &b;
     b.flags |= detail::strand::unstarted;
-    b.enter_tree(l.root());
-    l.wake(b);
-    l.run_until(b.done);
-    main_ = nullptr;
+    if (!variables_)
+        variables_.emplace(copy_context());
+    variables_->run([&] {
+        main_ = &b;
+        detail::lend_context_to(b);
+        b.enter_tree(l.root());
+        l.wake(b);
+        l.run_until(b.done);
+        main_ = nullptr;
+        detail::return_context_from(b);
+    });
     b.leave_tree();
     l.drain();
     if (int signal = interrupted_by_.load(std::memory_order_relaxed); signal != 0)

@@ -24,6 +24,7 @@
 // Source:       asyncio.run and asyncio.Runner.
 #pragma once
 #include <weft/runtime/awaitable.hpp>
+#include <weft/runtime/context.hpp>
 #include <weft/runtime/detail/branch.hpp>
 #include <weft/runtime/detail/deferred.hpp>
 #include <weft/runtime/loop.hpp>
@@ -32,6 +33,7 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 namespace weft {
@@ -105,6 +107,7 @@ private:
     const void* owner_ = nullptr;         // the thread that made it
     detail::main_branch* main_ = nullptr; // while it runs; for the first loop's thread
     std::atomic<int> interrupted_by_{0};
+    std::optional<context> variables_; // from one run to the next
 };
 
 /// Runs a program on a runtime of its own.

@@ -18,6 +18,7 @@
 #pragma once
 #include <weft/runtime/awaitable.hpp>
 #include <weft/runtime/detail/branch.hpp>
+#include <weft/runtime/detail/context_data.hpp>
 #include <weft/runtime/error.hpp>
 
 #include <cstdint>
@@ -76,6 +77,7 @@ spawned& spawn_record(task<T> t, child_owner* owner, strand& above, const char* 
     auto* s = new spawned(spawned_ended<T>, owner, name, at);
     s->adopt<T>(t.release());
     s->start_later(above);
+    copy_context_to(*s);
     return *s;
 }
 
@@ -110,6 +112,7 @@ spawned& spawn_call(child_owner* owner, strand& above, std::source_location at, 
         throw;
     }
     s->start_later(above);
+    copy_context_to(*s);
     return *s;
 }
 

@@ -28,9 +28,11 @@ void wait_for_branch(main_branch& b) {
     loop& l = loop_of_this_thread();
     b.name = "sync_wait";
     b.flags |= strand::unstarted;
+    lend_context_to(b);
     b.enter_tree(l.root());
     l.wake(b);
     l.run_until(b.done);
+    return_context_from(b);
     b.leave_tree();
     if (!b.child)
         throw cancelled_error();

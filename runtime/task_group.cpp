@@ -64,6 +64,7 @@ void task_group::child_ended(child_owner& o, detail::ending how, std::exception_
 
 void task_group::body_ended(detail::ending how, std::exception_ptr e) noexcept {
     body_done_ = true;
+    body_.return_context(owner());
     body_stopped_ = how == detail::ending::stopped;
     if (e)
         fail(std::move(e));

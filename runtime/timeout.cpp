@@ -56,6 +56,7 @@ bool timeout_scope::body::ended(continuation& c, detail::ending e) noexcept {
     s.active_ = false;
     s.io_loop().remove_timer(s);
     s.stopped_ = e == detail::ending::stopped;
+    s.body_.return_context(s.owner());
     // A stop that was not ours, or that came from outside as well, goes on outwards.
     if (s.stopped_ && (!s.expired_ || s.owner().stop_pending()))
         s.unwind_parent();

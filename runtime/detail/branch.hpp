@@ -35,10 +35,18 @@ struct branch : strand, continuation {
         run_by->wake(*this);
     }
 
-    /// Runs the coroutine next, from within the await that suspends the parent.
+    /// Runs the coroutine next, from within the await that suspends the parent. It shares the
+    /// parent's context variables, if the parent takes them back at the end.
     void start_now(strand& above) noexcept {
         enter_tree(above);
+        flags |= static_cast<std::uint8_t>(above.flags & own_context);
         run_by->transfer(*this, frame);
+    }
+    void return_context(strand& above) noexcept {
+        if (context == above.context) [[likely]]
+            return;
+        std::swap(context, above.context);
+        above.flags |= own_context; // only a set changes it
     }
 
     template <class T>

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: MIT
-// What the values of context variables are kept in: immutable arrays, counted, shared by everything that copied them.
+// What the values of context variables are kept in: immutable arrays, counted, shared by everything
+// that copied them.
 //
-// A context, that is what a task and those who share its variables have, gets an identity when a variable is first set
-// in it. Each array made for it carries that number, and so do the tokens; what another context copies keeps the number
-// of the first until it sets something itself (strand::own_context tells).
+// A context, that is what a task and those who share its variables have, gets an identity when a
+// variable is first set in it. Each array made for it carries that number, and so do the tokens;
+// what another context copies keeps the number of the first until it sets something itself
+// (strand::own_context tells).
 //
-// Threads:      arrays and values are shared by several; their counts are atomic. Cancellation: none.
+// Threads:      arrays and values are shared by several; their counts are atomic. Cancellation:
+//               none.
 // Errors:       std::bad_alloc. Cost: see context.hpp. Source: none.
 #pragma once
-#include <weft/runtime/detail/frame_pool.hpp>
 #include <weft/runtime/detail/runner.hpp>
 
 #include <atomic>
@@ -129,12 +131,14 @@ struct context_data {
     std::uint64_t identity;
 };
 
-// Where a context is current, and what was there when somebody looked: a strand, or the thread if it runs none.
+// Where a context is current, and what was there when somebody looked: a strand, or the thread if
+// it runs none.
 struct context_place {
     strand* at = nullptr;
     context_data* data = nullptr;
     bool own =
-        false; // the data carry the identity of this context, and not of one that it was copied from
+        // The data carry the identity of this context, and not of one that it was copied from
+        false;
 };
 
 // The arrays before and after a set, which is undone by going back.
@@ -166,7 +170,8 @@ private:
 /// The caller's values, with a reference; null if there are none.
 [[nodiscard]] context_data* capture_context() noexcept;
 
-/// Gives a strand that is being created a copy of the variables of whoever creates it, instead of its parent's.
+/// Gives a strand that is being created a copy of the variables of whoever creates it, instead of
+/// its parent's.
 void copy_context_to_slow(strand& s) noexcept;
 inline void copy_context_to(strand& s) noexcept {
     runner* r = runner::current();

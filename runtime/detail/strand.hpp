@@ -35,8 +35,7 @@ struct strand : work {
         unstarted = 4, // the root has not run yet: a stop means that it never will
         stopping = 8,  // a stop was asked of it or of a strand above
         shielded = 16, // stops from above don't reach it
-        own_context =
-            32, // its context variables are not those of whom it copied them from: see context_data.hpp
+        own_context = 32, // `context` was made for it: see context_data.hpp
     };
 
     strand() noexcept = default;
