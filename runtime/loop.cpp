@@ -202,6 +202,7 @@ void loop::turn() noexcept {
         run(pop_ready());
         ++statistics_.resumptions;
     }
+    current_strand = nullptr; // it may be gone
     take_mail();
     fire_timers();
     poll(!has_ready() && !finished());

@@ -17,6 +17,7 @@
 // Source:       one enter a turn after design/io_uring-notes; the mailbox is Treiber's stack,
 //               emptied whole.
 #pragma once
+#include <weft/runtime/detail/context_data.hpp>
 #include <weft/runtime/detail/io_operation.hpp>
 #include <weft/runtime/detail/timer_heap.hpp>
 #include <weft/runtime/kernel.hpp>
@@ -100,7 +101,7 @@ public:
     /// Asks the kernel to give up a request whose final completion hasn't come.
     void cancel(detail::io_operation& op) noexcept;
     /// The same for targets that are no operation: takes one entry of the submission queue at once.
-    /// False: none is free.
+    /// False: none is free, or requests wait for one, and the target's may be among them.
     [[nodiscard]] bool try_cancel(detail::completion_target& target) noexcept;
 
     void add_timer(detail::timer& t, time_point when) { timers_.add(t, when); }
@@ -170,9 +171,11 @@ void report_current_exception(const char* where) noexcept;
 
 template <class F>
 struct posted_function : work, recycled {
-    explicit posted_function(F&& f) : work(call), function(std::move(f)) {}
+    explicit posted_function(F&& f)
+        : work(call), function(std::move(f)), context(capture_context()) {}
     static void call(work& w) noexcept {
         std::unique_ptr<posted_function> self(static_cast<posted_function*>(&w));
+        context_scope in(self->context); // of whoever posted it
         try {
             self->function();
         } catch (...) {
@@ -180,6 +183,7 @@ struct posted_function : work, recycled {
         }
     }
     F function;
+    context_data* context;
 };
 } // namespace detail
 
