@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT
+#include <weft/ipc/archive.hpp>
+
+#include <cstdlib>
+#include <limits>
+#include <new>
+#include <string>
+
+namespace weft::ipc {
+
+byte_buffer::~byte_buffer() { std::free(data_); }
+
+void byte_buffer::reserve(std::size_t capacity) {
+    if (capacity <= capacity_)
+        return;
+    auto* moved = static_cast<std::byte*>(std::realloc(data_, capacity));
+    if (moved == nullptr)
+        throw std::bad_alloc();
+    data_ = moved;
+    capacity_ = capacity;
+}
+
+void byte_buffer::grow(std::size_t n) {
+    constexpr std::size_t most = std::numeric_limits<std::size_t>::max() / 2;
+    if (n > most - size_)
+        throw std::bad_alloc();
+    std::size_t doubled = capacity_ < 128 ? 256 : capacity_ * 2;
+    reserve(doubled < size_ + n ? size_ + n : doubled);
+}
+
+void nesting::too_deep() { throw codec_error("values lie too deep inside of each other"); }
+
+namespace {
+
+// Growth times the size, without overflow.
+std::uint64_t budget(std::uint64_t size, const archive_limits& limits) noexcept {
+    constexpr std::uint64_t most = std::numeric_limits<std::uint64_t>::max();
+    if (limits.growth != 0 && size > (most - limits.allowance) / limits.growth)
+        return most;
+    return size * limits.growth + limits.allowance;
+}
+
+} // namespace
+
+archive_reader::archive_reader(std::span<const std::byte> message,
+                               const archive_limits& limits) noexcept
+    : message_(message), memory_left_(budget(message.size(), limits)), depth_left_(limits.depth) {}
+
+std::size_t archive_reader::read_count(std::size_t least_size, std::size_t decoded_size) {
+    auto n = read_value<std::uint64_t>();
+    if (least_size != 0 && n > left() / least_size)
+        throw codec_error("a count of " + std::to_string(n) + " elements, but only " +
+                          std::to_string(left()) + " bytes are left");
+    charge(n, decoded_size);
+    return n;
+}
+
+void archive_reader::charge(std::size_t count, std::size_t size) {
+    if (size != 0 && count > memory_left_ / size)
+        throw codec_error("decoding would take far more memory than the message");
+    memory_left_ -= count * size;
+}
+
+void archive_reader::finish() const {
+    if (left() != 0)
+        throw codec_error(std::to_string(left()) + " bytes are left over");
+}
+
+void archive_reader::too_short(std::size_t wanted) const {
+    throw codec_error(std::to_string(wanted) + " bytes wanted, but only " + std::to_string(left()) +
+                      " are left");
+}
+
+} // namespace weft::ipc

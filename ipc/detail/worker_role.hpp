@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT
+// What a started worker does, by name. The parts of weft that start workers register their roles
+// before main.
+//
+// Threads:      start_worker on a thread that outlives the worker: the kernel kills the worker when
+//               that thread ends.
+// Cancellation: none. Errors: state_error, std::system_error. Cost: see process.hpp. Source: none.
+#pragma once
+#include <weft/ipc/process.hpp>
+
+#include <span>
+
+namespace weft::ipc::detail {
+
+class worker_role {
+public:
+    /// Runs the worker and gives its exit status. The descriptors are those that start_worker was
+    /// given; `parent` is a pidfd of the process that started it.
+    using function = int (*)(int parent, std::span<const int> descriptors);
+
+    /// `name` must be a literal. Only for objects of static lifetime.
+    worker_role(const char* name, std::size_t descriptors, function run) noexcept;
+    worker_role(const worker_role&) = delete;
+    worker_role& operator=(const worker_role&) = delete;
+
+    [[nodiscard]] static const worker_role* find(const char* name) noexcept;
+
+    const char* const name;
+    const std::size_t descriptors;
+    const function run;
+
+private:
+    const worker_role* next_;
+};
+
+/// Throws state_error unless main called worker_entry; `what` names who asks.
+void require_worker_entry(const char* what);
+
+/// Starts this program as a worker.
+[[nodiscard]] process start_worker(const worker_role& role, std::span<const int> descriptors);
+
+/// What to tell a user whose worker never came up.
+inline constexpr const char* missing_line =
+    "does main() begin with `if (auto status = weft::ipc::worker_entry(argc, argv)) return "
+    "*status;`?";
+
+} // namespace weft::ipc::detail

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: MIT
+#include <weft/ipc/error.hpp>
+
+namespace weft::ipc {
+
+namespace {
+
+std::string_view cut(std::string_view text) { return text.substr(0, remote_error::longest_text); }
+
+std::string message_of(std::string_view type_name, std::string_view text) {
+    std::string s(cut(type_name));
+    if (!text.empty())
+        s.append(": ").append(cut(text));
+    return s;
+}
+
+} // namespace
+
+codec_error::~codec_error() = default;
+
+remote_error::remote_error(std::string_view type_name, std::string_view text,
+                           std::string_view trace)
+    : error(message_of(type_name, text)),
+      said_(std::make_shared<const said>(
+          said{std::string(cut(type_name)), std::string(cut(text)), std::string(cut(trace))})) {}
+remote_error::~remote_error() = default;
+
+worker_lost::worker_lost(int pid, exit_status status)
+    : error("worker " + std::to_string(pid) + " was lost: it " + (status.killed() ? "was " : "") +
+            status.text()),
+      pid_(pid), status_(status) {}
+worker_lost::~worker_lost() = default;
+
+broken_pool::~broken_pool() = default;
+pool_terminated::~pool_terminated() = default;
+
+} // namespace weft::ipc

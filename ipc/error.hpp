@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT
+// What can go wrong between processes, besides what the kernel says.
+//
+//     std::string why(const std::exception_ptr& e) {
+//         try {
+//             std::rethrow_exception(e);
+//         } catch (const weft::ipc::worker_lost& lost) {
+//             return fmt::format("worker {} {}", lost.pid(), lost.status().text());
+//         } catch (const weft::ipc::remote_error& remote) {
+//             return fmt::format("{}: {}\n{}", remote.type_name(), remote.text(), remote.trace());
+//         }
+//     }
+//
+// Threads:      any. Copies share their text, and copying never throws.
+// Cancellation: none of these: cancelled work is no error.
+// Errors:       making one allocates its text.
+// Cost:         that of an exception.
+// Source:       reliability, section 2; the split into lost, broken and terminated follows Python's
+//               pools.
+#pragma once
+#include <weft/ipc/exit_status.hpp>
+#include <weft/runtime/error.hpp>
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace weft::ipc {
+
+/// Bytes that don't hold what they should, or a value that can't travel.
+class codec_error : public error {
+public:
+    using error::error;
+    ~codec_error() override;
+};
+
+/// An exception in another process whose type isn't known here. Nested inside of one whose type is
+/// known, it carries the trace.
+class remote_error : public error {
+public:
+    /// Longer texts and traces are cut at this many bytes.
+    static constexpr std::size_t longest_text = 64 * 1024;
+
+    remote_error(std::string_view type_name, std::string_view text, std::string_view trace = {});
+    ~remote_error() override;
+
+    [[nodiscard]] const std::string& type_name() const noexcept { return said_->type_name; }
+    /// What what() said over there.
+    [[nodiscard]] const std::string& text() const noexcept { return said_->text; }
+    /// The stack at the throw, a frame per line; empty if it couldn't be had.
+    [[nodiscard]] const std::string& trace() const noexcept { return said_->trace; }
+
+private:
+    struct said {
+        std::string type_name, text, trace;
+    };
+    std::shared_ptr<const said> said_;
+};
+
+/// A worker process ended while it held the task. Nothing is known about how far the task came.
+class worker_lost : public error {
+public:
+    worker_lost(int pid, exit_status status);
+    ~worker_lost() override;
+
+    [[nodiscard]] int pid() const noexcept { return pid_; }
+    [[nodiscard]] exit_status status() const noexcept { return status_; }
+
+private:
+    int pid_;
+    exit_status status_;
+};
+
+/// The pool gave up: its workers die, or don't come up. The text says how.
+class broken_pool : public error {
+public:
+    using error::error;
+    ~broken_pool() override;
+};
+
+/// The pool was ended before the task had its turn, or while it ran.
+class pool_terminated : public error {
+public:
+    using error::error;
+    pool_terminated() : error("the pool was ended before the task was done") {}
+    ~pool_terminated() override;
+};
+
+} // namespace weft::ipc

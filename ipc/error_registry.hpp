@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: MIT
+// Exceptions that cross to another process and come out there as what they were. The standard
+// library's and weft's own are known; a program adds its own once, before main, so that every
+// process of it knows them:
+//
+//     struct no_such_tile : std::runtime_error {
+//         using std::runtime_error::runtime_error;
+//     };
+//     const bool known = weft::ipc::register_error<no_such_tile>();
+//
+// Any other type arrives as remote_error, with its name and text. One that is known carries a
+// remote_error with the trace inside of it (std::nested_exception), where the trace could be had.
+//
+// Threads:      any.
+// Cancellation: none.
+// Errors:       registering throws std::bad_alloc only. Encoding never fails: what can't be told
+//               becomes a remote_error.
+// Cost:         a look into a table by name, and the texts.
+// Source:       none.
+#pragma once
+#include <weft/ipc/codec.hpp>
+
+#include <exception>
+#include <stdexcept>
+#include <typeinfo>
+
+namespace weft::ipc {
+
+/// An exception type that both sides know.
+class error_entry {
+public:
+    /// Called in the handler of the exception, which it finds by rethrowing.
+    using encode_function = void (*)(archive_writer& out);
+    /// Makes the exception, with `cause` inside of it unless that is null.
+    using decode_function = std::exception_ptr (*)(archive_reader& in, const remote_error* cause);
+
+    error_entry(const std::type_info& type, encode_function encode, decode_function decode);
+    error_entry(const error_entry&) = delete;
+    error_entry& operator=(const error_entry&) = delete;
+
+    [[nodiscard]] std::uint64_t id() const noexcept { return id_; }
+    [[nodiscard]] const char* name() const noexcept { return name_; }
+
+    const encode_function encode;
+    const decode_function decode;
+
+private:
+    const char* name_;
+    std::uint64_t id_;
+};
+
+/// Lets E travel: by its codec if it has one, else by its text, from which it must be
+/// constructible. Gives true, so that it can initialise something.
+template <class E>
+bool register_error();
+
+/// Writes an exception, with the stack at its throw as text if that is known.
+void encode_error(archive_writer& out, const std::exception_ptr& e, std::string_view trace = {});
+/// What encode_error wrote. Throws codec_error if it isn't that.
+[[nodiscard]] std::exception_ptr decode_error(archive_reader& in);
+
+// -------------------------------------------------------------------------------------------------
+
+namespace detail {
+
+template <class E>
+std::exception_ptr error_around(E e, const remote_error* cause) {
+    if (cause == nullptr)
+        return std::make_exception_ptr(std::move(e));
+    try {
+        throw remote_error(*cause);
+    } catch (const remote_error&) {
+        try {
+            std::throw_with_nested(std::move(e));
+        } catch (...) {
+            return std::current_exception();
+        }
+    }
+}
+
+template <class E>
+void encode_known(archive_writer& out) {
+    try {
+        throw;
+    } catch (const E& e) {
+        if constexpr (codable<E>)
+            ipc::encode<E>(out, e);
+        else
+            ipc::encode<std::string_view>(
+                out, std::string_view(e.what()).substr(0, remote_error::longest_text));
+    }
+}
+
+template <class E>
+std::exception_ptr decode_known(archive_reader& in, const remote_error* cause) {
+    if constexpr (codable<E>)
+        return error_around(ipc::decode<E>(in), cause);
+    else
+        return error_around(E(ipc::decode<std::string>(in)), cause);
+}
+
+} // namespace detail
+
+template <class E>
+bool register_error() {
+    static_assert(
+        codable<E> ||
+            (std::is_base_of_v<std::exception, E> && std::is_constructible_v<E, std::string>),
+        "an error type travels by its codec, or by what() if it can be made from a std::string");
+    static const error_entry entry(typeid(E), detail::encode_known<E>, detail::decode_known<E>);
+    return true;
+}
+
+} // namespace weft::ipc

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: MIT
+#include <weft/ipc/worker_entry.hpp>
+
+#include <weft/ipc/detail/worker_role.hpp>
+#include <weft/runtime/error.hpp>
+
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <fcntl.h>
+#include <fstream>
+#include <poll.h>
+#include <string>
+#include <string_view>
+#include <sys/prctl.h>
+#include <unistd.h>
+#include <vector>
+
+namespace weft::ipc {
+
+namespace {
+
+constexpr std::string_view marker = "--weft-worker=";
+constexpr int parent_descriptor = 3; // a pidfd; those of the role follow
+
+constinit const detail::worker_role* roles = nullptr;
+constinit bool entry_called = false;
+constinit bool entered_as_worker = false;
+
+bool has_ended(int pidfd) noexcept {
+    pollfd p{pidfd, POLLIN, 0};
+    return ::poll(&p, 1, 0) == 1;
+}
+
+// Whether this process was started as a worker, also if main didn't pass its arguments on.
+bool started_as_worker() {
+    std::ifstream file("/proc/self/cmdline", std::ios::binary);
+    std::string argument;
+    for (int i = 0; i < 2; ++i)
+        if (!std::getline(file, argument, '\0'))
+            return false;
+    return argument.starts_with(marker);
+}
+
+int fail(const char* why) noexcept {
+    std::fprintf(stderr, "weft: this worker can't start: %s\n", why);
+    return 70; // EX_SOFTWARE
+}
+
+int run_worker(const char* role_name) {
+    const detail::worker_role* role = detail::worker_role::find(role_name);
+    if (role == nullptr)
+        return fail("its role isn't known");
+    std::vector<int> descriptors;
+    for (int fd = parent_descriptor;
+         fd != parent_descriptor + 1 + static_cast<int>(role->descriptors); ++fd) {
+        // What the work starts must not get them.
+        if (::fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
+            return fail("it wasn't started by a pool");
+        descriptors.push_back(fd);
+    }
+    // The watching thread of the role sees the end of the parent as well, but a stopped process
+    // runs no threads. The signal comes when the thread that started us ends, which is why a pool
+    // starts workers on its loop's thread only.
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (has_ended(parent_descriptor))
+        ::_exit(0);
+    // An interrupt from the terminal goes to all processes of the program; the parent decides what
+    // it means.
+    std::signal(SIGINT, SIG_IGN);
+    return role->run(descriptors.front(), std::span(descriptors).subspan(1));
+}
+
+} // namespace
+
+std::optional<int> worker_entry(int argc, char** argv) {
+    entry_called = true;
+    if (argc < 2 || !std::string_view(argv[1]).starts_with(marker))
+        return std::nullopt;
+    entered_as_worker = true;
+    return run_worker(argv[1] + marker.size());
+}
+
+namespace detail {
+
+worker_role::worker_role(const char* n, std::size_t d, function f) noexcept
+    : name(n), descriptors(d), run(f), next_(std::exchange(roles, this)) {}
+
+const worker_role* worker_role::find(const char* wanted) noexcept {
+    const worker_role* r = roles;
+    while (r != nullptr && std::strcmp(r->name, wanted) != 0)
+        r = r->next_;
+    return r;
+}
+
+void require_worker_entry(const char* what) {
+    if (!entered_as_worker && started_as_worker())
+        throw state_error(
+            std::string(what) +
+            ": this process was started as a worker, but main() went on as usual: " + missing_line);
+    if (!entry_called)
+        throw state_error(
+            std::string(what) +
+            ": workers are this program started again, and it wouldn't notice: " + missing_line);
+}
+
+process start_worker(const worker_role& role, std::span<const int> descriptors) {
+    descriptor self = this_process();
+    std::vector<int> passed{self.get()};
+    passed.insert(passed.end(), descriptors.begin(), descriptors.end());
+    std::string mark(marker);
+    mark += role.name;
+    const std::array<const char*, 3> arguments{::program_invocation_name, mark.c_str(), nullptr};
+    return spawn({.arguments = arguments, .descriptors = passed});
+}
+
+} // namespace detail
+} // namespace weft::ipc
