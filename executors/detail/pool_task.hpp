@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: MIT
+// A task as a process pool's supervision sees it: a node in the frame of whoever awaits it.
+//
+// Threads:      guarded by the pool's lock while the pool holds it.
+// Cancellation: see impl/pool_machine.hpp. Errors: none. Cost: about 100 bytes in the frame.
+//               Source: none.
+#pragma once
+#include <weft/ipc/exit_status.hpp>
+#include <weft/runtime/time.hpp>
+
+#include <cstdint>
+
+namespace weft::detail {
+
+enum class task_outcome : std::uint8_t {
+    none,
+    finished,   // the worker has answered: a result or an error
+    stopped,    // cancelled, and its worker killed
+    lost,       // its worker died: see pid and status
+    terminated, // the pool was ended
+    broken,     // the pool gave up
+    no_worker,  // there is no worker, and none can be started: see error_number
+};
+
+struct pool_task {
+    // Set by the submitter.
+    unsigned retries = 0; // how often it may be run again after its worker was lost
+    duration grace = duration::zero();
+
+    // Set by the pool.
+    std::uint64_t id = 0;
+    task_outcome outcome = task_outcome::none;
+    bool cancel_asked = false;
+    unsigned worker = 0;
+    int pid = 0;
+    ipc::exit_status status;
+    int error_number = 0;
+    time_point since = {}; // when it was queued, then when it began to run
+    enum class place : std::uint8_t { nowhere, queue, worker, done } at = place::nowhere;
+    pool_task* next = nullptr;
+    pool_task* previous = nullptr;
+};
+
+} // namespace weft::detail

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: MIT
+// The messages between a process pool and its workers: a header of 32 bytes, and a payload that
+// starts on a boundary of 16, so that what lies aligned in it is aligned in memory. And the machine
+// that puts received bytes together to frames.
+//
+// On the task channel (a stream): task, result, error, ready, quit. On the control channel
+// (messages of 16 bytes), from the pool only: stop.
+//
+// Threads:      one. Cancellation: none.
+// Errors:       protocol_error for a header that can't be; std::bad_alloc.
+// Cost:         payloads of more than the staging buffer are received where they stay. Memory
+//               follows the bytes that came.
+// Source:       none.
+#pragma once
+#include <weft/ipc/archive.hpp>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+namespace weft::detail {
+
+enum class frame_kind : std::uint16_t {
+    ready = 1,  // worker: I can work. Payload: protocol version.
+    task = 2,   // pool: function id, signature, arguments
+    result = 3, // worker: the encoded result
+    error = 4,  // worker: the encoded exception
+    quit = 5,   // pool: there will be no more tasks
+};
+
+struct frame_header {
+    static constexpr std::uint32_t right_magic = 0x74666577; // "weft"
+
+    std::uint32_t magic = right_magic;
+    frame_kind kind = frame_kind::ready;
+    /// In results and errors: a stop was asked of the function before it returned.
+    std::uint16_t stop_seen = 0;
+    std::uint64_t task = 0;
+    std::uint64_t length = 0; // of the payload
+    std::uint64_t unused = 0;
+};
+static_assert(sizeof(frame_header) == 32);
+
+inline constexpr std::uint32_t pool_protocol_version = 1;
+
+struct control_message {
+    enum class kind : std::uint64_t { stop = 1 };
+    kind what = kind::stop;
+    std::uint64_t task = 0;
+};
+static_assert(sizeof(control_message) == 16);
+
+struct frame {
+    frame_header header;
+    ipc::byte_buffer payload;
+};
+
+/// Writes the header into the headroom in front of a payload, which ends the message.
+void finish_frame(ipc::byte_buffer& message, frame_kind kind, std::uint64_t task,
+                  bool stop_seen = false) noexcept;
+
+class frame_assembler {
+public:
+    /// Where the next bytes are to be received; never empty.
+    [[nodiscard]] std::span<std::byte> space();
+    /// `n` bytes have come.
+    void commit(std::size_t n) noexcept;
+    /// The next frame, if it is there in full.
+    [[nodiscard]] std::optional<frame> take();
+    /// Whether the bytes end with a frame: an end of the stream here loses nothing.
+    [[nodiscard]] bool at_boundary() const noexcept { return !current_ && begin_ == end_; }
+
+private:
+    void start_frame();
+
+    // Received and not looked at: [begin_, end_) of the staging buffer.
+    std::array<std::byte, 16 * 1024> staging_;
+    std::size_t begin_ = 0;
+    std::size_t end_ = 0;
+    std::optional<frame> current_; // its header is there, its payload in part
+    std::size_t filled_ = 0;       // of the current payload
+    bool direct_ = false;          // the last space() was inside of the payload
+};
+
+} // namespace weft::detail

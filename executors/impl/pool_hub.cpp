@@ -1,0 +1,379 @@
+// SPDX-License-Identifier: MIT
+#include "pool_hub.hpp"
+
+#include <weft/executors/cpus.hpp>
+#include <weft/runtime/assert.hpp>
+#include <weft/runtime/error.hpp>
+#include <weft/runtime/spawn.hpp>
+
+#include <algorithm>
+#include <cerrno>
+#include <new>
+#include <stdexcept>
+#include <system_error>
+
+namespace weft::detail {
+
+namespace {
+
+pool_machine::limits limits_of(const process_pool_options& o) {
+    if (o.deaths_before_broken == 0 || o.max_pending == 0)
+        throw std::invalid_argument(
+            "process_pool: max_pending and deaths_before_broken must be at least 1");
+    if (o.workers > 1u << 16)
+        throw std::invalid_argument("process_pool: too many workers");
+    pool_machine::limits l;
+    l.workers = o.workers == 0 ? usable_cpus() : o.workers;
+    l.pending = o.max_pending;
+    l.start_deadline = o.start_deadline;
+    l.stop_grace = o.stop_grace;
+    l.deaths = o.deaths_before_broken;
+    l.deaths_within = o.deaths_within;
+    return l;
+}
+
+} // namespace
+
+// Suspends the supervising task for as long as the pool lives.
+class pool_hub::life_op : public operation {
+public:
+    explicit life_op(pool_hub& h) noexcept : operation(kind), hub_(h) {}
+    [[nodiscard]] bool await_ready() const noexcept { return false; }
+    template <weft_promise P>
+    bool await_suspend(std::coroutine_handle<P> h,
+                       std::source_location where = std::source_location::current()) noexcept {
+        if (begin(h, where))
+            hub_.begin_life(*this);
+        return true;
+    }
+    void await_resume() const noexcept {}
+    void end() noexcept { complete(); }
+
+private:
+    static void cancel_life(operation& op) noexcept { static_cast<life_op&>(op).hub_.loop_ends(); }
+    static constexpr operation_type kind{cancel_life, "the workers of a process pool"};
+    pool_hub& hub_;
+};
+
+// Keeps the pool for its task, and ends it if the task was stopped before it had its first turn.
+class pool_hub::lease {
+public:
+    explicit lease(std::shared_ptr<pool_hub> h) noexcept : hub(std::move(h)) {}
+    lease(lease&&) noexcept = default;
+    lease& operator=(lease&&) = delete;
+    ~lease() {
+        if (hub)
+            hub->loop_ends();
+    }
+    std::shared_ptr<pool_hub> hub;
+};
+
+pool_hub::pump_work::pump_work(pool_hub& h) noexcept
+    : work([](work& w) noexcept {
+          auto& self = static_cast<pump_work&>(w);
+          std::shared_ptr<pool_hub> keep;
+          {
+              std::lock_guard lock(self.hub.mutex_);
+              keep = std::move(self.hub.kept_by_pump_);
+          }
+          keep->pump();
+      }),
+      hub(h) {}
+
+pool_hub::deadline_timer::deadline_timer(pool_hub& h) noexcept
+    : timer([](timer& t) noexcept {
+          pool_hub& self = static_cast<deadline_timer&>(t).hub;
+          self.armed_for_ = never;
+          {
+              std::lock_guard lock(self.mutex_);
+              self.machine_.advance(self.loop_.now());
+          }
+          self.pump();
+      }),
+      hub(h) {}
+
+pool_hub::pool_hub(loop& l, const process_pool_options& options)
+    : loop_(l), options_(options), pump_(*this), timer_(*this), machine_(limits_of(options)) {
+    for (unsigned i = 0; i != machine_.workers(); ++i)
+        channels_.push_back(std::make_unique<worker_channel>(*this, l, i));
+}
+
+pool_hub::~pool_hub() { WEFT_ASSERT(ended_, "a process pool went away before its workers"); }
+
+task<> pool_hub::live(lease held) { co_await life_op(*held.hub); }
+
+void pool_hub::start(std::shared_ptr<pool_hub> hub) {
+    spawn(live(lease(std::move(hub)))).set_name("process_pool");
+}
+
+// --- From any thread -----------------------------------------------------------------------------
+
+pool_machine::answer pool_hub::submit(pool_call_base& call) noexcept {
+    std::lock_guard lock(mutex_);
+    if (ended_)
+        return machine_.is_broken() ? pool_machine::answer::broken : pool_machine::answer::closed;
+    auto a = machine_.submit(call, loop_.now());
+    if (a == pool_machine::answer::accepted)
+        schedule_pump();
+    return a;
+}
+
+bool pool_hub::cancel(pool_call_base& call) noexcept {
+    std::lock_guard lock(mutex_);
+    if (ended_)
+        return false; // on its way home
+    bool withdrawn = machine_.cancel(call, loop_.now());
+    schedule_pump();
+    return withdrawn;
+}
+
+bool pool_hub::shut_down(pool_shutdown_op& op) noexcept {
+    std::lock_guard lock(mutex_);
+    if (ended_)
+        return false;
+    time_point now = loop_.now();
+    time_point ask_at = never;
+    if (op.deadline_ != never) {
+        duration left = std::max(op.deadline_ - now, duration::zero());
+        ask_at = op.deadline_ - std::min(options_.stop_grace, left / 2);
+    }
+    machine_.shut_down(ask_at, op.deadline_, now);
+    op.next_ = waiters_;
+    waiters_ = &op;
+    schedule_pump();
+    return true;
+}
+
+bool pool_hub::forget(pool_shutdown_op& op) noexcept {
+    std::lock_guard lock(mutex_);
+    for (pool_shutdown_op** at = &waiters_; *at != nullptr; at = &(*at)->next_) {
+        if (*at == &op) {
+            *at = op.next_;
+            return true;
+        }
+    }
+    return false; // told already
+}
+
+void pool_hub::terminate() noexcept {
+    {
+        std::lock_guard lock(mutex_);
+        if (ended_)
+            return;
+        machine_.terminate(loop_.now());
+        if (!on_loop() || life_ == nullptr) {
+            schedule_pump();
+            return;
+        }
+    }
+    pump(); // here and now: who calls this wants them gone
+}
+
+process_pool_statistics pool_hub::statistics() const {
+    process_pool_statistics s;
+    s.workers.reserve(channels_.size());
+    std::lock_guard lock(mutex_);
+    time_point now = ended_ ? clock::now() : loop_.now();
+    for (unsigned i = 0; i != machine_.workers(); ++i) {
+        auto v = machine_.worker(i);
+        if (v.pid == 0)
+            continue;
+        process_pool_statistics::worker w;
+        w.pid = v.pid;
+        w.tasks_done = v.tasks_done;
+        switch (v.state) {
+        case pool_machine::worker_state::starting:
+            w.is = process_pool_statistics::state::starting;
+            break;
+        case pool_machine::worker_state::idle:
+            w.is = process_pool_statistics::state::idle;
+            break;
+        case pool_machine::worker_state::running:
+            w.is = process_pool_statistics::state::running;
+            w.task_age = now - v.since;
+            break;
+        case pool_machine::worker_state::leaving:
+        case pool_machine::worker_state::dying:
+        case pool_machine::worker_state::absent:
+            w.is = process_pool_statistics::state::ending;
+            break;
+        }
+        s.workers.push_back(w);
+    }
+    s.queued = machine_.queued();
+    s.done = machine_.done();
+    s.failed = machine_.failed();
+    s.respawned = machine_.respawned();
+    s.broken = machine_.is_broken();
+    return s;
+}
+
+std::string pool_hub::reason() const {
+    std::lock_guard lock(mutex_);
+    return machine_.reason();
+}
+
+// --- From the channels ---------------------------------------------------------------------------
+
+void pool_hub::worker_ready(unsigned i) noexcept {
+    std::lock_guard lock(mutex_);
+    machine_.ready(i, loop_.now());
+    schedule_pump();
+}
+
+void pool_hub::worker_answered(unsigned i, frame f) noexcept {
+    std::lock_guard lock(mutex_);
+    auto* t = machine_.task_of(i);
+    if (t == nullptr || t->id != f.header.task) {
+        machine_.misbehaved(i, loop_.now());
+    } else {
+        auto& call = static_cast<pool_call_base&>(*t);
+        call.answer_ = std::move(f.payload);
+        call.answer_is_error_ = f.header.kind == frame_kind::error;
+        call.stop_seen_ = f.header.stop_seen != 0;
+        machine_.finished(i, call.answer_is_error_, loop_.now());
+    }
+    schedule_pump();
+}
+
+void pool_hub::worker_misbehaved(unsigned i) noexcept {
+    std::lock_guard lock(mutex_);
+    machine_.misbehaved(i, loop_.now());
+    schedule_pump();
+}
+
+void pool_hub::worker_died(unsigned i, ipc::exit_status status) noexcept {
+    std::lock_guard lock(mutex_);
+    machine_.died(i, status, loop_.now());
+    schedule_pump();
+}
+
+// --- On the loop ---------------------------------------------------------------------------------
+
+void pool_hub::schedule_pump() noexcept {
+    if (kept_by_pump_)
+        return;
+    kept_by_pump_ = shared_from_this();
+    if (on_loop())
+        loop_.push(pump_);
+    else
+        loop_.post(pump_);
+}
+
+void pool_hub::begin_life(life_op& op) noexcept {
+    {
+        std::lock_guard lock(mutex_);
+        if (!ended_) {
+            life_ = &op;
+            machine_.start(loop_.now());
+        }
+    }
+    if (life_ == nullptr)
+        op.end(); // terminated before it began
+    else
+        pump();
+}
+
+void pool_hub::loop_ends() noexcept {
+    {
+        std::lock_guard lock(mutex_);
+        machine_.terminate(loop_.now());
+    }
+    pump();
+}
+
+void pool_hub::pump() noexcept {
+    while (true) {
+        std::optional<pool_machine::action> a;
+        {
+            std::lock_guard lock(mutex_);
+            a = machine_.next();
+        }
+        if (!a)
+            break;
+        perform(*a);
+    }
+    arm_timer();
+    end_if_closed();
+}
+
+void pool_hub::perform(const pool_machine::action& a) noexcept {
+    using kind = pool_machine::action_kind;
+    switch (a.what) {
+    case kind::complete:
+        static_cast<pool_call_base&>(*a.task).leave_pool();
+        break;
+    case kind::spawn: {
+        int pid = 0;
+        int error_number = 0;
+        try {
+            pid = channels_[a.worker]->open();
+        } catch (const std::system_error& e) {
+            error_number = e.code().value();
+        } catch (...) {
+            error_number = ENOMEM;
+        }
+        std::lock_guard lock(mutex_);
+        if (error_number == 0)
+            machine_.spawned(a.worker, pid, loop_.now());
+        else
+            machine_.spawn_failed(a.worker, error_number, loop_.now());
+        break;
+    }
+    case kind::send_task:
+        channels_[a.worker]->send_task(static_cast<pool_call_base&>(*a.task));
+        break;
+    case kind::send_stop:
+        channels_[a.worker]->send_stop(a.task->id);
+        break;
+    case kind::send_quit:
+        channels_[a.worker]->send_quit();
+        break;
+    case kind::kill:
+        channels_[a.worker]->kill();
+        break;
+    }
+}
+
+void pool_hub::arm_timer() noexcept {
+    time_point next;
+    {
+        std::lock_guard lock(mutex_);
+        next = machine_.next_deadline();
+    }
+    if (next == armed_for_)
+        return;
+    loop_.remove_timer(timer_);
+    armed_for_ = never;
+    if (next == never)
+        return;
+    try {
+        loop_.add_timer(timer_, next);
+        armed_for_ = next;
+    } catch (...) {
+        // No memory for one entry of the heap: the next event of the pool tries again.
+        static_cast<void>(next);
+    }
+}
+
+void pool_hub::end_if_closed() noexcept {
+    pool_shutdown_op* told = nullptr;
+    {
+        std::lock_guard lock(mutex_);
+        // A pump that is scheduled comes by here once more.
+        if (ended_ || !machine_.closed() || kept_by_pump_)
+            return;
+        ended_ = true;
+        told = std::exchange(waiters_, nullptr);
+    }
+    loop_.remove_timer(timer_);
+    while (told != nullptr) {
+        pool_shutdown_op* next = told->next_;
+        told->leave_pool(loop_);
+        told = next;
+    }
+    if (life_ != nullptr)
+        std::exchange(life_, nullptr)->end();
+}
+
+} // namespace weft::detail

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MIT
+// A process pool at work: carries out what the machine decides, on the loop where the pool was
+// made, and lets calls from any thread in.
+//
+// It lives in a detached task of that loop. When the loop ends, that task is stopped, which ends
+// the pool: everything fails, the workers are killed, and the task ends when they are gone.
+//
+// Threads:      submit, cancel, shutdown, terminate, statistics from any; the rest on the loop's.
+// Cancellation: see above, and pool_machine.hpp.
+// Errors:       none. Cost: a lock that is nearly always free. Source: none.
+#pragma once
+#include "pool_frame.hpp"
+#include "pool_machine.hpp"
+#include "worker_channel.hpp"
+
+#include <weft/executors/process_pool.hpp>
+#include <weft/runtime/loop.hpp>
+#include <weft/runtime/task.hpp>
+
+#include <memory>
+#include <mutex>
+#include <vector>
+
+namespace weft::detail {
+
+class pool_hub : public std::enable_shared_from_this<pool_hub> {
+public:
+    pool_hub(loop& l, const process_pool_options& options);
+    pool_hub(const pool_hub&) = delete;
+    pool_hub& operator=(const pool_hub&) = delete;
+    ~pool_hub();
+
+    /// Starts the task that the pool lives in, on the calling thread's loop.
+    static void start(std::shared_ptr<pool_hub> hub);
+
+    // --- From any thread -------------------------------------------------------------------------
+
+    [[nodiscard]] pool_machine::answer submit(pool_call_base& call) noexcept;
+    /// True: withdrawn. False: it leaves the pool later.
+    [[nodiscard]] bool cancel(pool_call_base& call) noexcept;
+    /// False: the pool has ended already. True: the operation will be told.
+    [[nodiscard]] bool shut_down(pool_shutdown_op& op) noexcept;
+    /// True: it won't be told.
+    [[nodiscard]] bool forget(pool_shutdown_op& op) noexcept;
+    void terminate() noexcept;
+    [[nodiscard]] process_pool_statistics statistics() const;
+    [[nodiscard]] std::string reason() const;
+    [[nodiscard]] duration stop_grace() const noexcept { return options_.stop_grace; }
+
+    // --- From the channels -----------------------------------------------------------------------
+
+    void worker_ready(unsigned i) noexcept;
+    void worker_answered(unsigned i, frame f) noexcept;
+    void worker_misbehaved(unsigned i) noexcept;
+    void worker_died(unsigned i, ipc::exit_status status) noexcept;
+
+private:
+    class life_op;
+    class lease;
+    static task<> live(lease held);
+    struct pump_work : work {
+        explicit pump_work(pool_hub& h) noexcept;
+        pool_hub& hub;
+    };
+    struct deadline_timer : timer {
+        explicit deadline_timer(pool_hub& h) noexcept;
+        pool_hub& hub;
+    };
+
+    [[nodiscard]] bool on_loop() const noexcept { return runner::current() == &loop_; }
+    void schedule_pump() noexcept; // under the lock
+    void pump() noexcept;
+    void perform(const pool_machine::action& a) noexcept;
+    void arm_timer() noexcept;
+    void end_if_closed() noexcept;
+    void begin_life(life_op& op) noexcept;
+    void loop_ends() noexcept;
+
+    loop& loop_; // there until ended_
+    const process_pool_options options_;
+    std::vector<std::unique_ptr<worker_channel>> channels_;
+    pump_work pump_;
+    deadline_timer timer_;
+    time_point armed_for_ = never;
+    life_op* life_ = nullptr;
+
+    mutable std::mutex mutex_; // for what follows
+    pool_machine machine_;
+    pool_shutdown_op* waiters_ = nullptr;
+    std::shared_ptr<pool_hub> kept_by_pump_; // while a pump is scheduled
+    bool ended_ = false;
+};
+
+} // namespace weft::detail

@@ -1,0 +1,518 @@
+// SPDX-License-Identifier: MIT
+#include "pool_machine.hpp"
+
+#include <weft/runtime/assert.hpp>
+
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+namespace weft::detail {
+
+namespace {
+
+constexpr duration first_back_off = std::chrono::milliseconds(5);
+constexpr duration longest_back_off = std::chrono::seconds(1);
+
+// What passes when others give something back; all else stays as it is.
+bool is_shortage(int error_number) noexcept {
+    switch (error_number) {
+    case EAGAIN: // the limit of processes
+    case ENOMEM:
+    case EMFILE:
+    case ENFILE:
+    case ENOBUFS:
+    case ETXTBSY: // somebody has the program's file open for writing
+        return true;
+    default:
+        return false;
+    }
+}
+
+constexpr std::uint8_t bit_of(pool_machine::action_kind k) noexcept {
+    return static_cast<std::uint8_t>(1u << static_cast<unsigned>(k));
+}
+
+} // namespace
+
+void pool_machine::task_list::push_back(pool_task& t) noexcept {
+    t.next = nullptr;
+    t.previous = last;
+    (last == nullptr ? first : last->next) = &t;
+    last = &t;
+}
+
+void pool_machine::task_list::push_front(pool_task& t) noexcept {
+    t.previous = nullptr;
+    t.next = first;
+    (first == nullptr ? last : first->previous) = &t;
+    first = &t;
+}
+
+void pool_machine::task_list::remove(pool_task& t) noexcept {
+    (t.previous == nullptr ? first : t.previous->next) = t.next;
+    (t.next == nullptr ? last : t.next->previous) = t.previous;
+    t.next = t.previous = nullptr;
+}
+
+pool_machine::pool_machine(const limits& l) : limits_(l), workers_(l.workers) {
+    WEFT_ASSERT(l.workers != 0 && l.deaths != 0, "a pool of nobody");
+    idle_.reserve(l.workers);
+    deaths_.reserve(l.deaths + 1);
+}
+
+// --- Events --------------------------------------------------------------------------------------
+
+void pool_machine::start(time_point now) noexcept {
+    for (unsigned i = 0; i != workers() && needs_workers(); ++i)
+        want(i, now);
+}
+
+pool_machine::answer pool_machine::submit(pool_task& t, time_point now) noexcept {
+    WEFT_ASSERT(t.at == pool_task::place::nowhere, "a task was submitted twice");
+    if (broken_)
+        return answer::broken;
+    if (phase_ != phase::open)
+        return answer::closed;
+    if (queued_ >= limits_.pending)
+        return answer::full;
+    t.id = next_id_++;
+    t.at = pool_task::place::queue;
+    t.since = now;
+    queue_.push_back(t);
+    ++queued_;
+    dispatch(now);
+    check_shortage(now);
+    return answer::accepted;
+}
+
+bool pool_machine::cancel(pool_task& t, time_point now) noexcept {
+    t.cancel_asked = true;
+    if (t.at == pool_task::place::queue) {
+        queue_.remove(t);
+        --queued_;
+        t.at = pool_task::place::done;
+        return true;
+    }
+    if (t.at != pool_task::place::worker)
+        return false; // its outcome is on the way
+    slot& s = workers_[t.worker];
+    if (s.state != worker_state::running)
+        return false;
+    if ((s.actions & bit_of(action_kind::send_task)) != 0) { // given to a worker, but not sent yet
+        s.actions = 0;
+        s.task = nullptr;
+        t.at = pool_task::place::done;
+        become_free(t.worker, now);
+        return true;
+    }
+    if (t.grace <= duration::zero()) {
+        kill(t.worker, kill_reason::cancelled, now);
+    } else {
+        act(t.worker, action_kind::send_stop);
+        s.deadline = std::min(s.deadline, saturated_sum(now, t.grace));
+    }
+    return false;
+}
+
+void pool_machine::spawned(unsigned i, int pid, time_point now) noexcept {
+    slot& s = workers_[i];
+    WEFT_ASSERT(s.state == worker_state::starting && s.pid == 0,
+                "a worker was spawned that wasn't asked for");
+    s.pid = pid;
+    s.back_off = duration::zero();
+    s.deadline = saturated_sum(now, limits_.start_deadline);
+    shortage_since_ = never;
+    if (!std::exchange(s.first, false))
+        ++respawned_;
+    if (!needs_workers())
+        kill(i, kill_reason::ended, now);
+}
+
+void pool_machine::spawn_failed(unsigned i, int error_number, time_point now) noexcept {
+    slot& s = workers_[i];
+    WEFT_ASSERT(s.state == worker_state::starting && s.pid == 0,
+                "a worker failed to spawn that wasn't asked for");
+    enter(s, worker_state::absent, now);
+    if (!is_shortage(error_number)) {
+        spawn_error_ = error_number;
+        give_up(break_reason::cannot_spawn, now);
+        return;
+    }
+    if (shortage_since_ == never)
+        shortage_since_ = now;
+    shortage_error_ = error_number;
+    s.back_off = s.back_off == duration::zero() ? first_back_off
+                                                : std::min(2 * s.back_off, longest_back_off);
+    if (needs_workers())
+        s.spawn_at = saturated_sum(now, s.back_off);
+    check_shortage(now);
+}
+
+void pool_machine::ready(unsigned i, time_point now) noexcept {
+    slot& s = workers_[i];
+    if (s.state == worker_state::dying)
+        return;
+    if (s.state != worker_state::starting) {
+        misbehaved(i, now);
+        return;
+    }
+    ever_ready_ = true;
+    s.was_ready = true;
+    failed_starts_ = 0;
+    s.deadline = never;
+    become_free(i, now);
+}
+
+void pool_machine::finished(unsigned i, bool with_error, time_point now) noexcept {
+    slot& s = workers_[i];
+    if (s.task == nullptr) {
+        misbehaved(i, now);
+        return;
+    }
+    pool_task& t = *std::exchange(s.task, nullptr);
+    ++s.tasks_done;
+    deaths_.clear();
+    if (with_error)
+        ++failed_;
+    else
+        ++done_;
+    s.actions &= static_cast<std::uint8_t>(~bit_of(action_kind::send_stop));
+    complete(t, task_outcome::finished);
+    if (s.state != worker_state::running)
+        return; // it is being killed; the result was faster
+    s.deadline = never;
+    become_free(i, now);
+}
+
+void pool_machine::misbehaved(unsigned i, time_point now) noexcept {
+    if (workers_[i].state != worker_state::leaving) // whose channel closes when it goes
+        kill(i, kill_reason::nonsense, now);
+}
+
+void pool_machine::died(unsigned i, ipc::exit_status status, time_point now) noexcept {
+    slot& s = workers_[i];
+    WEFT_ASSERT(s.pid != 0, "a worker died that wasn't there");
+    const worker_state before = s.state;
+    const kill_reason why = s.reason;
+    const int pid = s.pid;
+    if (before == worker_state::idle)
+        idle_remove(i);
+    pool_task* t = std::exchange(s.task, nullptr);
+    s.pid = 0;
+    s.tasks_done = 0;
+    const bool was_ready = std::exchange(s.was_ready, false);
+    s.reason = kill_reason::none;
+    s.deadline = never;
+    s.actions = 0;
+    enter(s, worker_state::absent, now);
+
+    if (t != nullptr) {
+        t->pid = pid;
+        t->status = status;
+        if (why == kill_reason::ended || why == kill_reason::cancelled) {
+            complete(*t, t->cancel_asked ? task_outcome::stopped
+                         : broken_       ? task_outcome::broken
+                                         : task_outcome::terminated);
+        } else if (t->retries != 0 && !t->cancel_asked && phase_ != phase::ending && !asked_) {
+            --t->retries;
+            t->at = pool_task::place::queue;
+            queue_.push_front(*t);
+            ++queued_;
+        } else {
+            complete(*t, task_outcome::lost);
+        }
+    }
+    // A death that we brought about, or that comes while nothing is expected of the worker any
+    // more, says nothing.
+    const bool expected = why == kill_reason::ended || why == kill_reason::cancelled ||
+                          why == kill_reason::late_quit || before == worker_state::leaving;
+    if (!expected)
+        count_death(status, !was_ready, why == kill_reason::late_start, now);
+    if (needs_workers())
+        want(i, now);
+    dispatch(now);
+}
+
+void pool_machine::shut_down(time_point ask_at, time_point kill_at, time_point now) noexcept {
+    ask_at_ = std::min(ask_at_, ask_at);
+    kill_at_ = std::min(kill_at_, kill_at);
+    if (phase_ == phase::open) {
+        phase_ = phase::closing;
+        if (queued_ == 0) {
+            for (unsigned i = 0; i != workers(); ++i) {
+                forget_start(i, now);
+            }
+        }
+        WEFT_ASSERT(idle_.empty() || queued_ == 0, "a task waits although a worker is idle");
+        while (!idle_.empty())
+            become_free(idle_.back(), now);
+    }
+    advance(now);
+}
+
+void pool_machine::terminate(time_point now) noexcept {
+    phase_ = phase::ending;
+    ask_at_ = kill_at_ = never;
+    fail_queue(broken_ ? task_outcome::broken : task_outcome::terminated);
+    for (unsigned i = 0; i != workers(); ++i) {
+        forget_start(i, now);
+        if (workers_[i].pid != 0)
+            kill(i, kill_reason::ended, now);
+    }
+}
+
+void pool_machine::advance(time_point now) noexcept {
+    if (now >= kill_at_)
+        terminate(now);
+    else if (now >= ask_at_)
+        ask_everybody(now);
+    for (unsigned i = 0; i != workers(); ++i) {
+        slot& s = workers_[i];
+        if (s.state == worker_state::absent && now >= s.spawn_at) {
+            if (needs_workers())
+                want(i, now);
+            else
+                s.spawn_at = never;
+        } else if (now >= s.deadline) {
+            switch (s.state) {
+            case worker_state::starting:
+                kill(i, kill_reason::late_start, now);
+                break;
+            case worker_state::running:
+                kill(i, kill_reason::cancelled, now);
+                break;
+            case worker_state::leaving:
+                kill(i, kill_reason::late_quit, now);
+                break;
+            case worker_state::absent:
+            case worker_state::idle:
+            case worker_state::dying:
+                s.deadline = never;
+                break;
+            }
+        }
+    }
+    check_shortage(now);
+}
+
+// --- Actions -------------------------------------------------------------------------------------
+
+std::optional<pool_machine::action> pool_machine::next() noexcept {
+    if (completed_.first != nullptr) {
+        pool_task* t = completed_.first;
+        completed_.remove(*t);
+        return action{action_kind::complete, 0, t};
+    }
+    for (unsigned i = 0; i != workers(); ++i) {
+        slot& s = workers_[i];
+        if (s.actions == 0)
+            continue;
+        auto lowest = static_cast<unsigned>(std::countr_zero(s.actions));
+        s.actions &= static_cast<std::uint8_t>(s.actions - 1u);
+        return action{static_cast<action_kind>(lowest), i, s.task};
+    }
+    return std::nullopt;
+}
+
+time_point pool_machine::next_deadline() const noexcept {
+    time_point earliest = std::min(ask_at_, kill_at_);
+    for (const slot& s : workers_)
+        earliest =
+            std::min({earliest, s.deadline, s.state == worker_state::absent ? s.spawn_at : never});
+    if (shortage_since_ != never && queued_ != 0)
+        earliest = std::min(earliest, saturated_sum(shortage_since_, limits_.start_deadline));
+    return earliest;
+}
+
+bool pool_machine::closed() const noexcept {
+    if (phase_ == phase::open || queued_ != 0 || completed_.first != nullptr)
+        return false;
+    return std::all_of(workers_.begin(), workers_.end(), [](const slot& s) {
+        return s.state == worker_state::absent && s.actions == 0;
+    });
+}
+
+pool_machine::worker_view pool_machine::worker(unsigned i) const noexcept {
+    const slot& s = workers_[i];
+    return {s.state, s.pid, s.tasks_done, s.since};
+}
+
+// --- Inside --------------------------------------------------------------------------------------
+
+void pool_machine::act(unsigned i, action_kind k) noexcept { workers_[i].actions |= bit_of(k); }
+
+void pool_machine::enter(slot& s, worker_state st, time_point now) noexcept {
+    s.state = st;
+    s.since = now;
+}
+
+void pool_machine::dispatch(time_point now) noexcept {
+    while (queued_ != 0 && !idle_.empty()) {
+        unsigned i = idle_.back();
+        idle_.pop_back();
+        pool_task& t = *queue_.first;
+        queue_.remove(t);
+        --queued_;
+        t.at = pool_task::place::worker;
+        t.worker = i;
+        t.since = now;
+        workers_[i].task = &t;
+        enter(workers_[i], worker_state::running, now);
+        act(i, action_kind::send_task);
+    }
+}
+
+// Ready, or ready again: takes the next task, waits for one, or goes home.
+void pool_machine::become_free(unsigned i, time_point now) noexcept {
+    slot& s = workers_[i];
+    if (s.state == worker_state::idle)
+        idle_remove(i);
+    enter(s, worker_state::idle, now);
+    if (needs_workers()) {
+        idle_.push_back(i);
+        dispatch(now);
+        return;
+    }
+    enter(s, worker_state::leaving, now);
+    s.deadline = saturated_sum(now, limits_.stop_grace);
+    act(i, action_kind::send_quit);
+}
+
+void pool_machine::want(unsigned i, time_point now) noexcept {
+    slot& s = workers_[i];
+    s.spawn_at = never;
+    enter(s, worker_state::starting, now);
+    s.deadline = never; // counts from when it has been spawned
+    act(i, action_kind::spawn);
+}
+
+// A worker that is still on its way up isn't needed any more. It holds nothing.
+void pool_machine::forget_start(unsigned i, time_point now) noexcept {
+    slot& s = workers_[i];
+    s.spawn_at = never;
+    if (s.state != worker_state::starting)
+        return;
+    if (s.pid != 0) {
+        kill(i, kill_reason::ended, now);
+    } else if ((s.actions & bit_of(action_kind::spawn)) !=
+               0) { // asked for, and not carried out yet
+        s.actions = 0;
+        enter(s, worker_state::absent, now);
+    }
+}
+
+void pool_machine::kill(unsigned i, kill_reason why, time_point now) noexcept {
+    slot& s = workers_[i];
+    if (s.state == worker_state::dying) {
+        if (why == kill_reason::ended) // outweighs the reason that it is already being killed for
+            s.reason = why;
+        return;
+    }
+    if (s.state == worker_state::idle)
+        idle_remove(i);
+    s.reason = why;
+    s.deadline = never;
+    s.actions = 0;
+    enter(s, worker_state::dying, now);
+    act(i, action_kind::kill);
+}
+
+void pool_machine::complete(pool_task& t, task_outcome o) noexcept {
+    t.outcome = o;
+    t.at = pool_task::place::done;
+    if (o != task_outcome::finished && o != task_outcome::stopped)
+        ++failed_;
+    completed_.push_back(t);
+}
+
+void pool_machine::fail_queue(task_outcome o, int error_number) noexcept {
+    while (queue_.first != nullptr) {
+        pool_task& t = *queue_.first;
+        queue_.remove(t);
+        --queued_;
+        t.error_number = error_number;
+        complete(t, o);
+    }
+}
+
+void pool_machine::give_up(break_reason why, time_point now) noexcept {
+    if (broken_)
+        return;
+    broken_ = true;
+    break_reason_ = why;
+    terminate(now);
+}
+
+void pool_machine::count_death(ipc::exit_status status, bool was_starting, bool late,
+                               time_point now) noexcept {
+    if (phase_ == phase::ending)
+        return;
+    last_status_ = status;
+    if (was_starting) {
+        ++failed_starts_;
+        // The very first one came back or said nothing: so will all others.
+        if (!ever_ready_ && (late || status.exited())) {
+            give_up(late ? break_reason::first_silent : break_reason::first_ended, now);
+            return;
+        }
+        if (failed_starts_ >= limits_.deaths) {
+            give_up(break_reason::starts_fail, now);
+            return;
+        }
+    }
+    std::erase_if(
+        deaths_, [&](time_point then) { return saturated_sum(then, limits_.deaths_within) < now; });
+    deaths_.push_back(now); // there is room: it was reserved, and at the limit this is the last one
+    if (deaths_.size() >= limits_.deaths)
+        give_up(break_reason::deaths, now);
+}
+
+std::string pool_machine::reason() const {
+    switch (break_reason_) {
+    case break_reason::cannot_spawn:
+        return std::string("no worker can be started: ") + std::strerror(spawn_error_);
+    case break_reason::first_ended:
+        return "the first worker " + last_status_.text() + " before it could work";
+    case break_reason::first_silent:
+        return "the first worker didn't answer within the start deadline";
+    case break_reason::starts_fail:
+        return std::to_string(failed_starts_) + " workers in a row didn't come up; the last one " +
+               last_status_.text();
+    case break_reason::deaths:
+        return std::to_string(deaths_.size()) +
+               " workers died without a finished task between them; the last one " +
+               last_status_.text();
+    case break_reason::none:
+        break;
+    }
+    return "it isn't";
+}
+
+// Nobody works and nobody can be started: those who wait learn it in time.
+void pool_machine::check_shortage(time_point now) noexcept {
+    if (shortage_since_ == never || queued_ == 0 ||
+        now < saturated_sum(shortage_since_, limits_.start_deadline))
+        return;
+    bool nobody =
+        std::all_of(workers_.begin(), workers_.end(), [](const slot& s) { return s.pid == 0; });
+    if (nobody)
+        fail_queue(task_outcome::no_worker, shortage_error_);
+}
+
+void pool_machine::ask_everybody(time_point now) noexcept {
+    ask_at_ = never;
+    asked_ = true;
+    fail_queue(broken_ ? task_outcome::broken : task_outcome::terminated);
+    for (unsigned i = 0; i != workers(); ++i) {
+        forget_start(i, now);
+        if (workers_[i].state == worker_state::running)
+            act(i, action_kind::send_stop); // the kill comes at kill_at_
+    }
+}
+
+void pool_machine::idle_remove(unsigned i) noexcept { std::erase(idle_, i); }
+
+} // namespace weft::detail

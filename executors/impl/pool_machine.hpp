@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: MIT
+// How a process pool decides: which worker gets which task, what a death means, when to ask, to
+// kill, to start anew and to give up. No I/O, no clock, no allocation after construction: events
+// come in with the time at which they happened, and next() hands out what is to be done about them.
+//
+// A worker's slot goes round: absent -> starting -> idle <-> running -> (leaving | dying) -> absent
+// -> ... A task is queued, then running, then done; a task that may be retried goes back to the
+// head of the queue.
+//
+// Threads:      one at a time.
+// Cancellation: cancel() withdraws a queued task at once; a running one is asked, and its worker
+//               killed after the grace.
+// Errors:       none; misuse is asserted.
+// Cost:         O(1) a task, O(workers) for timers and actions.
+// Source:       reliability, P8 to P11 and P16.
+#pragma once
+#include <weft/executors/detail/pool_task.hpp>
+#include <weft/ipc/exit_status.hpp>
+#include <weft/runtime/time.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace weft::detail {
+
+class pool_machine {
+public:
+    struct limits {
+        unsigned workers = 1;
+        std::size_t pending = 1;
+        duration start_deadline = std::chrono::seconds(10);
+        duration stop_grace = std::chrono::seconds(5);
+        unsigned deaths = 5; // without a finished task between them
+        duration deaths_within = std::chrono::seconds(10);
+    };
+
+    enum class worker_state : std::uint8_t { absent, starting, idle, running, leaving, dying };
+
+    struct worker_view {
+        worker_state state;
+        int pid;
+        std::uint64_t tasks_done;
+        time_point since; // when it entered the state; for running: when the task began
+    };
+
+    enum class action_kind : std::uint8_t {
+        complete, // task: tell its owner; the machine has forgotten it
+        spawn,    // worker: then spawned() or spawn_failed()
+        send_task,
+        send_stop,
+        send_quit,
+        kill, // worker: by SIGKILL; then died()
+    };
+    struct action {
+        action_kind what;
+        unsigned worker;
+        pool_task* task;
+    };
+
+    enum class answer : std::uint8_t { accepted, full, closed, broken };
+
+    explicit pool_machine(const limits& l);
+
+    // --- What happens ----------------------------------------------------------------------------
+
+    void start(time_point now) noexcept;
+    [[nodiscard]] answer submit(pool_task& t, time_point now) noexcept;
+    /// True: it was waiting, is withdrawn, and nothing more happens to it.
+    [[nodiscard]] bool cancel(pool_task& t, time_point now) noexcept;
+
+    void spawned(unsigned worker, int pid, time_point now) noexcept;
+    void spawn_failed(unsigned worker, int error_number, time_point now) noexcept;
+    void ready(unsigned worker, time_point now) noexcept;
+    /// The running task has been answered.
+    void finished(unsigned worker, bool with_error, time_point now) noexcept;
+    /// The worker talks nonsense, or has closed its channel.
+    void misbehaved(unsigned worker, time_point now) noexcept;
+    /// The worker has ended, and nothing of what it sent is on the way any more.
+    void died(unsigned worker, ipc::exit_status status, time_point now) noexcept;
+
+    /// No new tasks; accepted ones are done. At `ask_at` those still queued fail and those still
+    /// running are asked to stop; at `kill_at` the workers are killed.
+    void shut_down(time_point ask_at, time_point kill_at, time_point now) noexcept;
+    /// Everything fails, everybody is killed.
+    void terminate(time_point now) noexcept;
+
+    /// Time has passed.
+    void advance(time_point now) noexcept;
+
+    // --- What is to be done ----------------------------------------------------------------------
+
+    [[nodiscard]] std::optional<action> next() noexcept;
+    /// When to call advance().
+    [[nodiscard]] time_point next_deadline() const noexcept;
+    /// Nothing is left: no worker, no task, no action.
+    [[nodiscard]] bool closed() const noexcept;
+
+    // --- What is known ---------------------------------------------------------------------------
+
+    [[nodiscard]] worker_view worker(unsigned i) const noexcept;
+    /// What it is running, or null.
+    [[nodiscard]] pool_task* task_of(unsigned i) const noexcept { return workers_[i].task; }
+    [[nodiscard]] unsigned workers() const noexcept {
+        return static_cast<unsigned>(workers_.size());
+    }
+    [[nodiscard]] std::size_t queued() const noexcept { return queued_; }
+    [[nodiscard]] std::uint64_t done() const noexcept { return done_; }
+    [[nodiscard]] std::uint64_t failed() const noexcept { return failed_; }
+    [[nodiscard]] std::uint64_t respawned() const noexcept { return respawned_; }
+    [[nodiscard]] bool is_broken() const noexcept { return broken_; }
+    /// Why it is broken, for people.
+    [[nodiscard]] std::string reason() const;
+
+private:
+    enum class phase : std::uint8_t { open, closing, ending };
+    enum class break_reason : std::uint8_t {
+        none,
+        cannot_spawn,
+        first_ended,
+        first_silent,
+        starts_fail,
+        deaths
+    };
+    enum class kill_reason : std::uint8_t {
+        none,
+        cancelled,
+        late_start,
+        late_quit,
+        nonsense,
+        ended
+    };
+
+    struct slot {
+        worker_state state = worker_state::absent;
+        kill_reason reason = kill_reason::none;
+        bool first = true; // never been spawned: not counted as respawned
+        bool was_ready = false;
+        std::uint8_t actions = 0; // bits by action_kind
+        int pid = 0;
+        std::uint64_t tasks_done = 0;
+        pool_task* task = nullptr;
+        time_point since = {};
+        time_point deadline = never; // of the start, the grace, or the quitting
+        time_point spawn_at = never; // when an absent one is to be spawned
+        duration back_off = {};
+    };
+    struct task_list {
+        pool_task* first = nullptr;
+        pool_task* last = nullptr;
+        void push_back(pool_task& t) noexcept;
+        void push_front(pool_task& t) noexcept;
+        void remove(pool_task& t) noexcept;
+    };
+
+    void act(unsigned i, action_kind k) noexcept;
+    void enter(slot& s, worker_state st, time_point now) noexcept;
+    void dispatch(time_point now) noexcept;
+    void become_free(unsigned i, time_point now) noexcept;
+    void want(unsigned i, time_point now) noexcept;
+    void forget_start(unsigned i, time_point now) noexcept;
+    [[nodiscard]] bool needs_workers() const noexcept {
+        return phase_ == phase::open || (phase_ == phase::closing && queued_ != 0);
+    }
+    void kill(unsigned i, kill_reason why, time_point now) noexcept;
+    void complete(pool_task& t, task_outcome o) noexcept;
+    void fail_queue(task_outcome o, int error_number = 0) noexcept;
+    void give_up(break_reason why, time_point now) noexcept;
+    void count_death(ipc::exit_status status, bool was_starting, bool late,
+                     time_point now) noexcept;
+    void check_shortage(time_point now) noexcept;
+    void ask_everybody(time_point now) noexcept;
+    void idle_remove(unsigned i) noexcept;
+
+    limits limits_;
+    std::vector<slot> workers_;
+    std::vector<unsigned> idle_; // the one on top worked last
+    std::vector<time_point> deaths_;
+    task_list queue_;
+    task_list completed_; // to be told
+    std::size_t queued_ = 0;
+    std::uint64_t next_id_ = 1;
+    std::uint64_t done_ = 0, failed_ = 0, respawned_ = 0;
+    unsigned failed_starts_ = 0; // in a row
+    time_point shortage_since_ = never;
+    int shortage_error_ = 0;
+    time_point ask_at_ = never, kill_at_ = never;
+    phase phase_ = phase::open;
+    bool ever_ready_ = false;
+    bool asked_ = false; // shutting down, and ask_at_ has passed
+    bool broken_ = false;
+    break_reason break_reason_ = break_reason::none;
+    ipc::exit_status last_status_; // of the worker whose death was too much
+    int spawn_error_ = 0;
+};
+
+} // namespace weft::detail

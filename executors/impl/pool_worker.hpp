@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: MIT
+// What a worker of a process pool does: the main thread takes tasks and computes, a second thread
+// watches for stops and for the end of the parent.
+//
+// Threads:      two. Cancellation: a stop reaches the function through its std::stop_token.
+// Errors:       whatever a task throws is that task's error. If the parent is gone or its channel,
+//               the process ends.
+// Cost:         a task costs one receive and one send. Source: none.
+#pragma once
+#include <weft/ipc/detail/worker_role.hpp>
+
+namespace weft::detail {
+
+/// The role of pool workers. Its descriptors: the task channel, the control channel.
+[[nodiscard]] const ipc::detail::worker_role& pool_worker_role() noexcept;
+
+} // namespace weft::detail

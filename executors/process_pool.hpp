@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: MIT
+// Calls functions in worker processes: for work that must not share the caller's heap, may crash,
+// or must be stoppable while it runs.
+//
+//     double area(double width, double height) { return width * height; }
+//
+//     weft::task<> measure() {
+//         weft::process_pool pool({.workers = 4});
+//         double a = co_await pool.submit(weft::fn<&area>, 2.0, 3.0);     // in another process
+//         auto line = [](std::size_t n) { return std::string(n, '*'); };  // captures nothing
+//         fmt::print("{} {}\n", a, co_await pool.submit(line, 20));
+//         co_await pool.shutdown();
+//     }
+//
+// The workers are this program, started again: main() begins with the line of ipc/worker_entry.hpp.
+// Arguments and results travel as ipc/codec.hpp says; parameters of the function may be views
+// (std::string_view, std::span<const T>). A function whose first parameter is a std::stop_token is
+// told through it that it should stop.
+//
+// Threads:      made on a loop's thread, and supervised there. submit from tasks on any loop;
+//               statistics, terminate and the destructor from any thread.
+// Processes:    a worker that dies fails the task that it held (worker_lost), unless that may be
+//               retried, and is replaced. Workers die with the process that started them, also when
+//               that is killed or stopped for good.
+// Cancellation: a queued task is withdrawn at once. A running one is asked to stop, and its worker
+//               is killed and replaced when the grace is over; the awaiting scope waits until then.
+//               A function that returns after it was asked counts as stopped; one that takes no
+//               stop_token and returns in time gives its result, and an error that it throws is
+//               never lost.
+// Errors:       what the function throws, as in ipc/error_registry.hpp; worker_lost, broken_pool,
+//               pool_terminated, codec_error; state_error after shutdown; limit_error when too much
+//               is queued; std::system_error when no worker can be started.
+// Cost:         a task is two messages over a socket pair, about 25 microseconds there and back.
+// Source:       concurrent.futures.ProcessPoolExecutor, without its "one dead, all dead".
+#pragma once
+#include <weft/executors/detail/pool_task.hpp>
+#include <weft/ipc/registry.hpp>
+#include <weft/runtime/detail/operation.hpp>
+#include <weft/runtime/time.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+namespace weft {
+
+struct process_pool_options {
+    /// 0: one for each CPU that the process may use.
+    unsigned workers = 0;
+    /// Tasks that may wait for a worker; beyond that submit fails with limit_error.
+    std::size_t max_pending = std::size_t{1} << 20;
+    /// How long a worker may take from its start to its first word.
+    duration start_deadline = std::chrono::seconds(10);
+    /// How long a worker that is asked to stop has before it is killed.
+    duration stop_grace = std::chrono::seconds(5);
+    /// So many deaths in that time without a finished task between them, and the pool is broken.
+    unsigned deaths_before_broken = 5;
+    duration deaths_within = std::chrono::seconds(10);
+};
+
+struct submit_options {
+    /// How often the task may be run again when its worker is lost. Only for what may run twice.
+    unsigned retry = 0;
+    /// Instead of the pool's; negative: the pool's.
+    duration stop_grace = duration(-1);
+};
+
+struct process_pool_statistics {
+    enum class state : std::uint8_t { starting, idle, running, ending };
+    struct worker {
+        int pid = 0;
+        state is = state::starting;
+        std::uint64_t tasks_done = 0;
+        duration task_age = duration::zero(); // of the task that is running
+    };
+    process_pool_statistics() = default;
+
+    std::vector<worker> workers; // those that exist now
+    std::size_t queued = 0;
+    std::uint64_t done = 0;      // tasks that gave a result
+    std::uint64_t failed = 0;    // tasks that ended in an error, the lost ones included
+    std::uint64_t respawned = 0; // workers started in place of others
+    bool broken = false;
+};
+
+namespace detail {
+class pool_hub;
+class pool_call_base;
+template <class R>
+class pool_call;
+class pool_shutdown_op;
+} // namespace detail
+
+class process_pool {
+public:
+    /// Starts the workers, from the loop's next turn on. Throws state_error if main() doesn't call
+    /// worker_entry, or if the thread runs no loop.
+    explicit process_pool(const process_pool_options& options = {});
+    /// Kills the workers; what is queued or running fails with pool_terminated.
+    ~process_pool();
+    process_pool(const process_pool&) = delete;
+    process_pool& operator=(const process_pool&) = delete;
+
+    /// Calls `function(arguments...)` in a worker, once this is awaited; the arguments are encoded
+    /// here and now. The function is weft::fn<&f> or something callable without state, such as a
+    /// lambda that captures nothing.
+    template <class F, class... A>
+        requires(!std::is_convertible_v<F, const submit_options&>)
+    [[nodiscard]] auto submit(F function, const A&... arguments) {
+        return submit(submit_options(), function, arguments...);
+    }
+    /// The same with options: pool.submit({.retry = 2}, weft::fn<&f>, 1).
+    template <class F, class... A>
+    [[nodiscard]] auto submit(const submit_options& options, F function, const A&... arguments);
+
+    /// Takes no more tasks, waits until the accepted ones are done, and ends the workers. If the
+    /// wait is stopped, the pool goes on ending.
+    [[nodiscard]] detail::pool_shutdown_op shutdown() noexcept;
+    /// The same with a bound: some time before the deadline (the stop grace, or half of what is
+    /// left) the tasks that wait fail with pool_terminated and those that run are asked to stop; at
+    /// the deadline the workers are killed.
+    [[nodiscard]] detail::pool_shutdown_op shutdown_until(time_point deadline) noexcept;
+    template <class Rep, class Period>
+    [[nodiscard]] detail::pool_shutdown_op
+    shutdown_for(std::chrono::duration<Rep, Period> d) noexcept;
+
+    /// Kills the workers now; what is queued or running fails with pool_terminated.
+    void terminate() noexcept;
+
+    /// A snapshot.
+    [[nodiscard]] process_pool_statistics statistics() const;
+
+private:
+    std::shared_ptr<detail::pool_hub> hub_;
+};
+
+// -------------------------------------------------------------------------------------------------
+
+namespace detail {
+
+/// A call, from its encoding to its answer, whatever it gives.
+class pool_call_base : public operation, public pool_task {
+public:
+    /// Room for the header that the pool puts in front of the arguments.
+    static constexpr std::size_t headroom = 32;
+
+    pool_call_base(std::shared_ptr<pool_hub> hub, const ipc::function_entry& function,
+                   const submit_options& options);
+    pool_call_base(pool_call_base&& other) noexcept;
+    pool_call_base& operator=(pool_call_base&&) = delete;
+    ~pool_call_base();
+
+    [[nodiscard]] bool await_ready() const noexcept { return false; }
+    template <weft_promise P>
+    bool await_suspend(std::coroutine_handle<P> h,
+                       std::source_location where = std::source_location::current()) noexcept {
+        if (begin(h, where))
+            start();
+        return true;
+    }
+
+protected:
+    /// The encoded result. Throws whatever came instead.
+    [[nodiscard]] std::span<const std::byte> check();
+
+    ipc::archive_writer arguments_;
+
+private:
+    friend class pool_hub;
+    friend class worker_channel;
+    struct homecoming : work {
+        explicit homecoming(pool_call_base& c) noexcept;
+        pool_call_base& call;
+    };
+
+    void start() noexcept;
+    static void cancel_call(operation& op) noexcept;
+    static const operation_type kind;
+    /// The pool is done with it: on the pool's loop.
+    void leave_pool() noexcept;
+    /// Back on its own loop: goes on, or is unwound.
+    void arrive() noexcept;
+    [[nodiscard]] bool counts_as_stopped() const noexcept;
+
+    std::shared_ptr<pool_hub> hub_;
+    ipc::byte_buffer message_;
+    ipc::byte_buffer answer_;
+    homecoming homecoming_;
+    enum class refusal : std::uint8_t { none, full, closed, broken } refused_ = refusal::none;
+    bool answer_is_error_ = false;
+    bool stop_seen_ = false;
+    bool takes_stop_ = false;
+};
+
+template <class R>
+class [[nodiscard]] pool_call : public pool_call_base {
+public:
+    template <class Call, class... A>
+    pool_call(Call, std::shared_ptr<pool_hub> hub, const submit_options& options,
+              const A&... arguments)
+        : pool_call_base(std::move(hub), Call::entry, options) {
+        Call::send_arguments(arguments_, arguments...);
+    }
+
+    R await_resume() {
+        auto answer = check();
+        if constexpr (!std::is_void_v<R>)
+            return ipc::decode<R>(answer);
+    }
+};
+
+class [[nodiscard]] pool_shutdown_op : public operation {
+public:
+    pool_shutdown_op(std::shared_ptr<pool_hub> hub, time_point deadline) noexcept;
+    pool_shutdown_op(pool_shutdown_op&& other) noexcept;
+    pool_shutdown_op& operator=(pool_shutdown_op&&) = delete;
+    ~pool_shutdown_op();
+
+    [[nodiscard]] bool await_ready() const noexcept { return false; }
+    template <weft_promise P>
+    bool await_suspend(std::coroutine_handle<P> h,
+                       std::source_location where = std::source_location::current()) noexcept {
+        if (begin(h, where))
+            start();
+        return true;
+    }
+    void await_resume() const noexcept {}
+
+private:
+    friend class pool_hub;
+    struct homecoming : work {
+        explicit homecoming(pool_shutdown_op& o) noexcept;
+        pool_shutdown_op& op;
+    };
+    void start() noexcept;
+    static void cancel_wait(operation& op) noexcept;
+    static const operation_type kind;
+    void leave_pool(const runner& pools) noexcept;
+
+    std::shared_ptr<pool_hub> hub_;
+    time_point deadline_;
+    homecoming homecoming_;
+    pool_shutdown_op* next_ = nullptr;
+};
+
+} // namespace detail
+
+template <class F, class... A>
+auto process_pool::submit(const submit_options& options, F, const A&... arguments) {
+    using call = ipc::detail::call_of<F, A...>;
+    return detail::pool_call<typename call::result>(call(), hub_, options, arguments...);
+}
+
+template <class Rep, class Period>
+detail::pool_shutdown_op process_pool::shutdown_for(std::chrono::duration<Rep, Period> d) noexcept {
+    return shutdown_until(deadline_after(d));
+}
+
+} // namespace weft
