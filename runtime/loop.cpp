@@ -413,6 +413,10 @@ void loop::cancel(detail::io_operation& op) noexcept {
 }
 
 bool loop::try_cancel(detail::completion_target& target) noexcept {
+    return backlog_->requests.empty() && queue_cancel(target);
+}
+
+bool loop::queue_cancel(detail::completion_target& target) noexcept {
     io_uring_sqe* sqe = ring_->get_sqe();
     if (sqe == nullptr && make_room())
         sqe = ring_->get_sqe();
@@ -433,7 +437,7 @@ void loop::flush_cancels() noexcept {
         std::uint64_t key = detail::address_of(static_cast<detail::completion_target*>(&op));
         auto at = std::find_if(waiting.begin(), waiting.end(),
                                [key](const detail::request& r) { return r.user_data == key; });
-        if (at == waiting.end() && !try_cancel(op))
+        if (at == waiting.end() && !queue_cancel(op))
             return; // the list keeps its place, so no cancel is ever lost
         cancels_ = op.next_cancel_;
         op.cancel_queued_ = false;

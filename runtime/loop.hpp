@@ -133,6 +133,7 @@ private:
     void flush_backlog() noexcept;
     void forget_cancel(detail::io_operation& op) noexcept;
     bool make_room() noexcept;
+    [[nodiscard]] bool queue_cancel(detail::completion_target& target) noexcept;
     void cancel_everything() noexcept;
     void arm_wake() noexcept;
     friend class detail::io_operation;

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT
+// What streams of bytes have in common, as concepts, and what can be done with any of them.
+//
+//     template <weft::byte_reader R, weft::byte_writer W>
+//     weft::task<> greet(R& in, W& out) {
+//         std::byte name[4];
+//         co_await weft::read_exactly(in, name);
+//         co_await weft::write_all(out, weft::as_bytes("hello, "));
+//         co_await weft::write_all(out, name);
+//     }
+//
+// Threads:      as the streams'.
+// Cancellation: as the streams'. What was stopped in write_all or read_exactly has moved a part of
+//               the bytes, and nobody knows which: close it, or use buffered_stream.hpp.
+// Errors:       as the streams'. truncated_error if the end comes within read_exactly: it has what
+//               came before.
+// Cost:         write_all is the stream's own where it has one; the others are a task.
+// Source:       the split in readers and writers follows Go's io.
+#pragma once
+#include <weft/runtime/awaitable.hpp>
+#include <weft/runtime/buffer.hpp>
+#include <weft/runtime/error.hpp>
+
+#include <concepts>
+#include <cstdint>
+#include <span>
+
+namespace weft {
+
+/// `co_await r.read_some(into)` gives how many bytes it has put into `into`: one at least, or 0 at
+/// the end of the stream (or if there is room for none).
+template <class R>
+concept byte_reader = requires(R& r, std::span<std::byte> into) {
+    { r.read_some(into) } -> awaitable;
+    requires std::same_as<task_result_t<decltype(r.read_some(into))>, std::size_t>;
+};
+
+/// `co_await w.write_some(from)` gives how many bytes of `from` it has taken: one at least, unless
+/// there are none.
+template <class W>
+concept byte_writer = requires(W& w, std::span<const std::byte> from) {
+    { w.write_some(from) } -> awaitable;
+    requires std::same_as<task_result_t<decltype(w.write_some(from))>, std::size_t>;
+};
+
+namespace detail {
+
+template <class W>
+concept writes_all = requires(W& w, std::span<const std::byte> from) {
+    { w.write_all(from) } -> awaitable;
+};
+
+template <byte_writer W>
+task<> write_all(W& w, std::span<const std::byte> bytes) {
+    while (!bytes.empty())
+        bytes = bytes.subspan(co_await w.write_some(bytes));
+}
+
+} // namespace detail
+
+/// Writes all of the bytes.
+template <byte_writer W>
+[[nodiscard]] auto write_all(W& w, std::span<const std::byte> bytes) {
+    if constexpr (detail::writes_all<W>)
+        return w.write_all(bytes);
+    else
+        return detail::write_all(w, bytes);
+}
+
+/// Fills `into`. The end of the stream before that is a truncated_error.
+template <byte_reader R>
+[[nodiscard]] task<> read_exactly(R& r, std::span<std::byte> into) {
+    std::size_t have = 0;
+    while (have < into.size()) {
+        std::size_t n = co_await r.read_some(into.subspan(have));
+        if (n == 0)
+            throw truncated_error(std::string(as_text(into.first(have))), into.size());
+        have += n;
+    }
+}
+
+} // namespace weft
