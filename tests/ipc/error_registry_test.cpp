@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: MIT
+#include <weft/ipc/error_registry.hpp>
+
+#include <catch2/catch.hpp>
+
+#include <cerrno>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <variant>
+
+namespace {
+
+using namespace weft;
+using namespace weft::ipc;
+
+struct own_error : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+struct unknown_error : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+class numbered_error : public std::exception {
+public:
+    explicit numbered_error(int n) : number(n) {}
+    [[nodiscard]] const char* what() const noexcept override { return "numbered"; }
+    int number;
+};
+struct stubborn_error : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+struct not_even_an_exception {
+    int value;
+};
+
+} // namespace
+
+template <>
+struct weft::ipc::codec<numbered_error> {
+    static void encode(archive_writer& out, const numbered_error& e) { ipc::encode(out, e.number); }
+    static numbered_error decode(archive_reader& in) {
+        return numbered_error(ipc::decode<int>(in));
+    }
+};
+template <>
+struct weft::ipc::codec<stubborn_error> {
+    static void encode(archive_writer&, const stubborn_error&) { throw 1; }
+    static stubborn_error decode(archive_reader&) { throw 2; }
+};
+
+namespace {
+
+[[maybe_unused]] const bool known = register_error<own_error>() &&
+                                    register_error<numbered_error>() &&
+                                    register_error<stubborn_error>();
+
+std::exception_ptr over_and_back(const std::exception_ptr& e, std::string_view trace = {}) {
+    archive_writer out;
+    encode_error(out, e, trace);
+    archive_reader in(out.bytes());
+    std::exception_ptr back = decode_error(in);
+    in.finish();
+    return back;
+}
+
+// Whether it arrives as exactly the same type with the same text.
+template <class E>
+bool arrives(const E& e) {
+    try {
+        std::rethrow_exception(over_and_back(std::make_exception_ptr(e)));
+    } catch (const std::exception& back) {
+        return typeid(back) == typeid(E) && std::string(back.what()) == e.what();
+    }
+}
+
+} // namespace
+
+TEST_CASE("error_registry: the standard library's errors arrive as what they were", "[CF-PPE-09]") {
+    CHECK(arrives(std::runtime_error("a")));
+    CHECK(arrives(std::logic_error("a")));
+    CHECK(arrives(std::invalid_argument("a")));
+    CHECK(arrives(std::domain_error("a")));
+    CHECK(arrives(std::length_error("a")));
+    CHECK(arrives(std::out_of_range("a")));
+    CHECK(arrives(std::range_error("a")));
+    CHECK(arrives(std::overflow_error("a")));
+    CHECK(arrives(std::underflow_error("a")));
+    CHECK(arrives(std::bad_alloc()));
+    CHECK(arrives(std::bad_cast()));
+    CHECK(arrives(std::bad_optional_access()));
+    CHECK(arrives(std::bad_variant_access()));
+    CHECK(arrives(std::bad_function_call()));
+}
+
+TEST_CASE("error_registry: what the kernel said arrives with its code and its text") {
+    CHECK(arrives(std::system_error(ENOENT, std::system_category(), "open x")));
+    CHECK(arrives(std::system_error(ENOENT, std::generic_category())));
+    auto code = std::make_error_code(std::errc::io_error);
+    CHECK(arrives(std::filesystem::filesystem_error("copy", "/a", "/b", code)));
+    try {
+        std::rethrow_exception(over_and_back(
+            std::make_exception_ptr(std::filesystem::filesystem_error("copy", "/a", "/b", code))));
+    } catch (const std::filesystem::filesystem_error& e) {
+        CHECK(e.path2() == "/b");
+        CHECK(e.code() == code);
+    }
+}
+
+TEST_CASE("error_registry: weft's errors arrive as what they were") {
+    CHECK(arrives(weft::error("a")));
+    CHECK(arrives(state_error("a")));
+    CHECK(arrives(timeout_error()));
+    CHECK(arrives(eof_error("a")));
+    CHECK(arrives(truncated_error("abc", 9)));
+    CHECK(arrives(limit_error("a", 3)));
+    CHECK(arrives(protocol_error("a")));
+    CHECK(arrives(unavailable_error("a")));
+    CHECK(arrives(interrupted_error(2)));
+    CHECK(arrives(lookup_error("a")));
+    CHECK(arrives(cancelled_error()));
+    CHECK(arrives(codec_error("a")));
+    CHECK(arrives(worker_lost(7, exit_status::by_signal(9))));
+    CHECK(arrives(worker_lost(7, exit_status::by_exit(0))));
+    CHECK(arrives(worker_lost(7, exit_status())));
+    CHECK(arrives(broken_pool("a")));
+    CHECK(arrives(pool_terminated()));
+    CHECK(arrives(remote_error("type", "text", "trace")));
+}
+
+TEST_CASE("error_registry: a group arrives with all its errors") {
+    exception_group group("a task group", {std::make_exception_ptr(own_error("one")),
+                                           std::make_exception_ptr(std::bad_alloc())});
+    CHECK(arrives(group));
+    try {
+        std::rethrow_exception(over_and_back(std::make_exception_ptr(group)));
+    } catch (const exception_group& g) {
+        CHECK(g.errors().size() == 2);
+        CHECK(g.contains<own_error>());
+        CHECK(g.contains<std::bad_alloc>());
+    }
+}
+
+TEST_CASE("error_registry: registered types of the program arrive as themselves") {
+    CHECK(arrives(own_error("mine")));
+    try {
+        std::rethrow_exception(over_and_back(std::make_exception_ptr(numbered_error(7))));
+    } catch (const numbered_error& e) {
+        CHECK(e.number == 7);
+    }
+}
+
+TEST_CASE("error_registry: what isn't known arrives as remote_error") {
+    auto check = [](const std::exception_ptr& e, const std::string& type, const std::string& text) {
+        try {
+            std::rethrow_exception(over_and_back(e, "#0 here\n"));
+        } catch (const remote_error& remote) {
+            CHECK(remote.type_name().find(type) != std::string::npos);
+            CHECK(remote.text() == text);
+            CHECK(remote.trace() == "#0 here\n");
+        }
+    };
+    check(std::make_exception_ptr(unknown_error("boo")), "unknown_error", "boo");
+    check(std::make_exception_ptr(not_even_an_exception{1}), "not_even_an_exception", "");
+    check(std::make_exception_ptr(5), "int", "");
+    check(std::make_exception_ptr(std::string("words")), "string", "words");
+    // Its codec fails on the way out.
+    check(std::make_exception_ptr(stubborn_error("no")), "stubborn_error", "no");
+}
+
+TEST_CASE("error_registry: a known error carries its trace inside, through any number of processes",
+          "[CF-PPE-09]") {
+    auto trace_in = [](const std::exception_ptr& e) {
+        try {
+            std::rethrow_exception(e);
+        } catch (const std::out_of_range& outer) {
+            try {
+                std::rethrow_if_nested(outer);
+            } catch (const remote_error& inner) {
+                return inner.trace();
+            }
+        }
+        return std::string("none");
+    };
+    auto once = over_and_back(std::make_exception_ptr(std::out_of_range("x")), "#0 deep\n");
+    CHECK(trace_in(once) == "#0 deep\n");
+    CHECK(trace_in(over_and_back(once)) == "#0 deep\n");
+    CHECK(trace_in(over_and_back(std::make_exception_ptr(std::out_of_range("x")))) == "none");
+}
+
+TEST_CASE("error_registry: texts are cut at 64 KiB", "[P5]") {
+    std::string longer(remote_error::longest_text + 9, 'x');
+    try {
+        std::rethrow_exception(over_and_back(std::make_exception_ptr(std::runtime_error(longer))));
+    } catch (const std::runtime_error& e) {
+        CHECK(std::string_view(e.what()).size() == remote_error::longest_text);
+    }
+}
+
+TEST_CASE("error_registry: bytes that hold no error are codec_error", "[P5]") {
+    archive_writer out;
+    encode_error(out, std::make_exception_ptr(own_error("x")));
+    for (std::size_t n = 0; n != out.size(); ++n) {
+        archive_reader in(out.bytes().first(n));
+        CHECK_THROWS_AS(decode_error(in), codec_error);
+    }
+}
