@@ -1,0 +1,369 @@
+// SPDX-License-Identifier: MIT
+#include <weft/executors/thread_pool.hpp>
+
+#include <weft/executors/cpus.hpp>
+#include <weft/ipc/error.hpp>
+#include <weft/runtime/assert.hpp>
+#include <weft/runtime/error.hpp>
+
+#include <atomic>
+#include <csignal>
+#include <mutex>
+#include <pthread.h>
+#include <stdexcept>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+namespace weft::detail {
+
+class thread_pool_state {
+public:
+    explicit thread_pool_state(const thread_pool_options& o)
+        : size_(o.threads == 0 ? usable_cpus() : o.threads), name_(o.name) {
+        if (size_ > 1u << 16)
+            throw std::invalid_argument("thread_pool: too many threads");
+        threads_.reserve(size_);
+    }
+    thread_pool_state(const thread_pool_state&) = delete;
+    thread_pool_state& operator=(const thread_pool_state&) = delete;
+    ~thread_pool_state() {
+        end();
+        join();
+        WEFT_ASSERT(waiters_ == nullptr, "a thread pool went away while a task awaited its end");
+    }
+
+    // --- Calls -----------------------------------------------------------------------------------
+
+    void submit(thread_call_base& c) {
+        std::unique_lock lock(mutex_);
+        if (closing_)
+            throw state_error("the thread pool was shut down and takes no more calls");
+        if (idle_ != nullptr) {
+            worker& w = *idle_;
+            hand(w, c);
+            lock.unlock();
+            w.parked.notify_one();
+            return;
+        }
+        push(c);
+        if (threads_.size() < size_)
+            add_thread(c);
+    }
+
+    // True: withdrawn.
+    bool withdraw(thread_call_base& c) noexcept {
+        std::lock_guard lock(mutex_);
+        switch (c.at_) {
+        case thread_call_base::place::queue:
+            remove(c);
+            break;
+        case thread_call_base::place::handed:
+            threads_[c.thread_]->handed = nullptr; // who finds nothing when it wakes
+            break;
+        case thread_call_base::place::running:
+        case thread_call_base::place::nowhere:
+            return false;
+        }
+        c.at_ = thread_call_base::place::nowhere;
+        return true;
+    }
+
+    // --- The end -----------------------------------------------------------------------------------
+
+    // False: it has come already.
+    bool shut_down(thread_pool_shutdown_op& op) noexcept {
+        std::lock_guard lock(mutex_);
+        close();
+        if (alive_ == 0)
+            return false;
+        op.next_ = waiters_;
+        waiters_ = &op;
+        return true;
+    }
+
+    // True: it won't be told.
+    bool forget(thread_pool_shutdown_op& op) noexcept {
+        std::lock_guard lock(mutex_);
+        for (thread_pool_shutdown_op** at = &waiters_; *at != nullptr; at = &(*at)->next_) {
+            if (*at == &op) {
+                *at = op.next_;
+                return true;
+            }
+        }
+        return false;
+    }
+
+    // Precondition: no thread is alive, or all are about to end.
+    void join() noexcept {
+        std::lock_guard lock(joining_);
+        for (auto& w : threads_)
+            if (w->thread.joinable())
+                w->thread.join();
+    }
+
+    [[nodiscard]] unsigned size() const noexcept { return size_; }
+    [[nodiscard]] thread_pool_statistics statistics() const {
+        std::lock_guard lock(mutex_);
+        thread_pool_statistics s;
+        s.threads = alive_;
+        for (worker* w = idle_; w != nullptr; w = w->next_idle)
+            ++s.idle;
+        s.queued = queued_;
+        s.done = done_;
+        return s;
+    }
+
+private:
+    struct worker {
+        std::thread thread;
+        std::atomic<std::uint32_t> parked{0};
+        thread_call_base* handed = nullptr;  // guarded by the lock, as are the following
+        thread_call_base* running = nullptr;
+        worker* next_idle = nullptr;
+        unsigned number = 0;
+    };
+
+    void push(thread_call_base& c) noexcept {
+        c.at_ = thread_call_base::place::queue;
+        c.next_ = nullptr;
+        c.previous_ = last_;
+        (last_ == nullptr ? first_ : last_->next_) = &c;
+        last_ = &c;
+        ++queued_;
+    }
+    void remove(thread_call_base& c) noexcept {
+        (c.previous_ == nullptr ? first_ : c.previous_->next_) = c.next_;
+        (c.next_ == nullptr ? last_ : c.next_->previous_) = c.previous_;
+        --queued_;
+    }
+    // Takes the worker on top of the idle ones and lets it go on; the caller notifies.
+    void hand(worker& w, thread_call_base& c) noexcept {
+        idle_ = w.next_idle;
+        w.handed = &c;
+        c.at_ = thread_call_base::place::handed;
+        c.thread_ = w.number;
+        w.parked.store(0, std::memory_order_release); // pairs with the acquire in park()
+    }
+
+    void add_thread(thread_call_base& c) {
+        try {
+            auto w = std::make_unique<worker>();
+            w->number = static_cast<unsigned>(threads_.size());
+            sigset_t blocked, before;
+            ::sigfillset(&blocked);
+            // Signals of the program go to threads that expect them; those that say what the thread
+            // itself did wrong, or that profilers send, stay.
+            for (int s : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT, SIGPROF})
+                ::sigdelset(&blocked, s);
+            ::pthread_sigmask(SIG_SETMASK, &blocked, &before);
+            struct restore {
+                const sigset_t& mask;
+                ~restore() { ::pthread_sigmask(SIG_SETMASK, &mask, nullptr); }
+            } at_end{before};
+            worker* raw = w.get();
+            w->thread = std::thread([this, raw] { work(*raw); });
+            std::string name = name_.substr(0, 10) + "-" + std::to_string(w->number);
+            ::pthread_setname_np(w->thread.native_handle(), name.c_str());
+            threads_.push_back(std::move(w)); // there is room
+            ++alive_;
+        } catch (...) {
+            if (alive_ != 0)
+                return; // one thread less than could be: the others will come to it
+            remove(c);
+            c.at_ = thread_call_base::place::nowhere;
+            throw;
+        }
+    }
+
+    void work(worker& w) noexcept {
+        std::unique_lock lock(mutex_);
+        while (true) {
+            thread_call_base* c = std::exchange(w.handed, nullptr);
+            if (c == nullptr && first_ != nullptr) {
+                c = first_;
+                remove(*c);
+            }
+            if (c != nullptr) {
+                c->at_ = thread_call_base::place::running;
+                w.running = c;
+                lock.unlock();
+                c->run_(*c);
+                lock.lock();
+                w.running = nullptr;
+                ++done_;
+                lock.unlock();
+                c->leave_pool();
+                lock.lock();
+            } else if (closing_) {
+                break;
+            } else {
+                w.next_idle = idle_;
+                idle_ = &w;
+                w.parked.store(1, std::memory_order_relaxed);
+                lock.unlock();
+                w.parked.wait(1, std::memory_order_acquire); // pairs with the release in hand()
+                lock.lock();
+            }
+        }
+        if (--alive_ == 0) {
+            thread_pool_shutdown_op* told = std::exchange(waiters_, nullptr);
+            while (told != nullptr) {
+                thread_pool_shutdown_op* next = told->next_;
+                told->wake_from_anywhere();
+                told = next;
+            }
+        }
+    }
+
+    void close() noexcept {
+        closing_ = true;
+        while (idle_ != nullptr) {
+            worker& w = *idle_;
+            idle_ = w.next_idle;
+            w.parked.store(0, std::memory_order_release); // pairs with the acquire in work()
+            w.parked.notify_one();
+        }
+    }
+
+    // What waits fails, what runs is asked to stop.
+    void end() noexcept {
+        std::unique_lock lock(mutex_);
+        close();
+        while (first_ != nullptr) {
+            thread_call_base& c = *first_;
+            remove(c);
+            fail(c);
+        }
+        for (auto& w : threads_) {
+            if (thread_call_base* c = std::exchange(w->handed, nullptr))
+                fail(*c);
+            if (w->running == nullptr || !w->running->stop_)
+                continue;
+            std::stop_source source = *w->running->stop_;
+            lock.unlock(); // it runs callbacks
+            source.request_stop();
+            lock.lock();
+        }
+    }
+    static void fail(thread_call_base& c) noexcept {
+        c.error_ = std::make_exception_ptr(ipc::pool_terminated());
+        c.leave_pool();
+    }
+
+    const unsigned size_;
+    const std::string name_;
+    std::mutex joining_;
+    mutable std::mutex mutex_; // for all that follows
+    std::vector<std::unique_ptr<worker>> threads_;
+    worker* idle_ = nullptr; // who went to sleep last is on top
+    thread_call_base* first_ = nullptr;
+    thread_call_base* last_ = nullptr;
+    std::size_t queued_ = 0;
+    std::uint64_t done_ = 0;
+    unsigned alive_ = 0;
+    thread_pool_shutdown_op* waiters_ = nullptr;
+    bool closing_ = false;
+};
+
+// --- A call ---------------------------------------------------------------------------------------
+
+const operation_type thread_call_base::kind{cancel_call, "a thread pool's answer"};
+
+thread_call_base::homecoming::homecoming(thread_call_base& c) noexcept
+    : work([](work& w) noexcept { static_cast<homecoming&>(w).call.stopped(); }), call(c) {}
+
+thread_call_base::thread_call_base(thread_pool_state& pool, run_function run) noexcept
+    : operation(kind), pool_(pool), run_(run), homecoming_(*this) {}
+
+thread_call_base::thread_call_base(thread_call_base&& other) noexcept
+    : operation(std::move(other)), stop_(std::move(other.stop_)), pool_(other.pool_),
+      run_(other.run_), homecoming_(*this) {}
+
+void thread_call_base::start() noexcept {
+    try {
+        pool_.submit(*this);
+    } catch (...) {
+        error_ = std::current_exception();
+        complete();
+    }
+}
+
+void thread_call_base::cancel_call(operation& op) noexcept {
+    auto& self = static_cast<thread_call_base&>(op);
+    if (self.pool_.withdraw(self)) {
+        self.stopped();
+    } else if (self.stop_) {
+        self.cancelled_.store(true, std::memory_order_release); // pairs with the acquire in leave_pool
+        self.stop_->request_stop(); // runs callbacks; the frame can't be resumed before we return
+    }
+}
+
+// A function that could see a stop and returned after it gave up half-way: it has no result.
+bool thread_call_base::given_up() const noexcept {
+    if (!stop_ || !stop_->stop_requested())
+        return false;
+    if (!error_)
+        return true;
+    try {
+        std::rethrow_exception(error_);
+    } catch (const cancelled_error&) {
+        return true;
+    } catch (...) { // an error all the same
+        return false;
+    }
+}
+
+void thread_call_base::leave_pool() noexcept {
+    if (given_up()) {
+        if (cancelled_.load(std::memory_order_acquire)) { // pairs with the release in cancel_call
+            owner().run_by->post(homecoming_); // the flags of a strand are its own thread's
+            return;
+        }
+        error_ = std::make_exception_ptr(ipc::pool_terminated()); // it was the pool that asked
+    }
+    wake_from_anywhere();
+}
+
+// --- Shutdown -------------------------------------------------------------------------------------
+
+const operation_type thread_pool_shutdown_op::kind{cancel_wait, "the end of a thread pool"};
+
+thread_pool_shutdown_op::thread_pool_shutdown_op(thread_pool_state& pool) noexcept
+    : operation(kind), pool_(pool) {}
+
+thread_pool_shutdown_op::thread_pool_shutdown_op(thread_pool_shutdown_op&& other) noexcept
+    : operation(std::move(other)), pool_(other.pool_) {}
+
+void thread_pool_shutdown_op::start() noexcept {
+    if (!pool_.shut_down(*this))
+        complete();
+}
+
+void thread_pool_shutdown_op::cancel_wait(operation& op) noexcept {
+    auto& self = static_cast<thread_pool_shutdown_op&>(op);
+    if (self.pool_.forget(self))
+        self.stopped();
+}
+
+void thread_pool_shutdown_op::await_resume() noexcept { pool_.join(); }
+
+} // namespace weft::detail
+
+namespace weft {
+
+thread_pool::thread_pool(const thread_pool_options& options)
+    : state_(std::make_unique<detail::thread_pool_state>(options)) {}
+
+thread_pool::~thread_pool() = default;
+
+detail::thread_pool_shutdown_op thread_pool::shutdown() noexcept {
+    return detail::thread_pool_shutdown_op(*state_);
+}
+
+unsigned thread_pool::size() const noexcept { return state_->size(); }
+
+thread_pool_statistics thread_pool::statistics() const { return state_->statistics(); }
+
+} // namespace weft

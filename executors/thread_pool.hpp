@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: MIT
+// Calls functions on other threads: for what blocks, or computes for long, and may share the heap.
+//
+//     weft::task<std::size_t> count_lines(weft::thread_pool& pool, std::string path) {
+//         co_return co_await pool.submit([](const std::string& p) {
+//             std::ifstream file(p);                              // may block: this isn't the loop
+//             return static_cast<std::size_t>(std::count(std::istreambuf_iterator<char>(file), {}, '\n'));
+//         }, std::move(path));
+//     }
+//
+// A function that can be called with a std::stop_token in front of its arguments, and not without, is told through it
+// that it should stop.
+//
+// Threads:      all members, from any thread. The awaiting task goes on on its own loop. Threads are started when there
+//               is work for them, up to the pool's size; idle ones sleep.
+// Cancellation: a queued call is withdrawn at once. A running one is asked through its stop_token and awaited: a thread
+//               can't be stopped from outside. A function that returns after it was asked counts as stopped; one
+//               that takes no stop_token gives its result, and an error that it throws is never lost.
+// Errors:       what the function throws; state_error after shutdown; pool_terminated if the pool is destroyed before the
+//               call had its turn; std::system_error if there is no thread and none can be started.
+// Cost:         no allocation: function, arguments and result are in the awaiting frame. A lock and a wake-up each way.
+// Source:       concurrent.futures.ThreadPoolExecutor; idle threads are woken last in, first out, each at a futex of its
+//               own.
+#pragma once
+#include <weft/runtime/detail/operation.hpp>
+#include <weft/runtime/task.hpp>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+namespace weft {
+
+struct thread_pool_options {
+    /// How many threads at most; 0: one for each CPU that the process may use.
+    unsigned threads = 0;
+    /// What the threads are called, with a number behind it. Copied.
+    const char* name = "weft-pool";
+};
+
+struct thread_pool_statistics {
+    unsigned threads = 0; // that exist
+    unsigned idle = 0;
+    std::size_t queued = 0;
+    std::uint64_t done = 0; // calls that have ended, in whatever way
+};
+
+namespace detail {
+class thread_pool_state;
+template <class F, class... A>
+class thread_call;
+class thread_pool_shutdown_op;
+} // namespace detail
+
+class thread_pool {
+public:
+    explicit thread_pool(const thread_pool_options& options = {});
+    /// Calls that wait fail; those that run are asked to stop and waited for, which blocks the calling thread. Await
+    /// shutdown() before, where something may be running.
+    ~thread_pool();
+    thread_pool(const thread_pool&) = delete;
+    thread_pool& operator=(const thread_pool&) = delete;
+
+    /// Calls `function(arguments...)` on a thread of the pool, once this is awaited. Both are moved or copied here.
+    template <class F, class... A>
+    [[nodiscard]] auto submit(F&& function, A&&... arguments) {
+        return detail::thread_call<std::decay_t<F>, std::decay_t<A>...>(
+            *state_, std::forward<F>(function), std::forward<A>(arguments)...);
+    }
+
+    /// Takes no more calls, waits until the accepted ones are done and the threads have ended. If the wait is stopped,
+    /// the pool goes on ending.
+    [[nodiscard]] detail::thread_pool_shutdown_op shutdown() noexcept;
+
+    /// How many threads there may be.
+    [[nodiscard]] unsigned size() const noexcept;
+    /// A snapshot.
+    [[nodiscard]] thread_pool_statistics statistics() const;
+
+private:
+    std::unique_ptr<detail::thread_pool_state> state_;
+};
+
+// ---------------------------------------------------------------------------------------------------------------------
+
+namespace detail {
+
+/// A call that waits or runs, whatever it is of; a node of the pool's queue.
+class thread_call_base : public operation {
+public:
+    thread_call_base(thread_call_base&& other) noexcept;
+    thread_call_base& operator=(thread_call_base&&) = delete;
+
+    [[nodiscard]] bool await_ready() const noexcept { return false; }
+    template <weft_promise P>
+    bool await_suspend(std::coroutine_handle<P> h,
+                       std::source_location where = std::source_location::current()) noexcept {
+        if (begin(h, where))
+            start();
+        return true;
+    }
+
+protected:
+    using run_function = void (*)(thread_call_base&) noexcept;
+
+    thread_call_base(thread_pool_state& pool, run_function run) noexcept;
+    ~thread_call_base() = default;
+
+    std::exception_ptr error_;
+    std::optional<std::stop_source> stop_; // of functions that take a token
+
+private:
+    friend class thread_pool_state;
+    struct homecoming : work {
+        explicit homecoming(thread_call_base& c) noexcept;
+        thread_call_base& call;
+    };
+
+    void start() noexcept;
+    /// On the pool's thread, or that of who destroys the pool: the last that is done with it there.
+    void leave_pool() noexcept;
+    [[nodiscard]] bool given_up() const noexcept;
+    static void cancel_call(operation& op) noexcept;
+    static const operation_type kind;
+
+    thread_pool_state& pool_;
+    run_function run_;
+    homecoming homecoming_;
+    std::atomic<bool> cancelled_{false};
+    // Guarded by the pool's lock.
+    thread_call_base* next_ = nullptr;
+    thread_call_base* previous_ = nullptr;
+    enum class place : std::uint8_t { nowhere, queue, handed, running } at_ = place::nowhere;
+    unsigned thread_ = 0; // to which it was handed
+};
+
+template <class F, class... A>
+concept wants_stop_token =
+    !std::is_invocable_v<F, A...> && std::is_invocable_v<F, std::stop_token, A...>;
+
+template <class F, class... A>
+struct thread_result : std::invoke_result<F, A...> {};
+template <class F, class... A>
+    requires wants_stop_token<F, A...>
+struct thread_result<F, A...> : std::invoke_result<F, std::stop_token, A...> {};
+
+template <class F, class... A>
+class [[nodiscard]] thread_call : public thread_call_base {
+    static_assert(std::is_invocable_v<F, A...> || wants_stop_token<F, A...>,
+                  "the function can't be called with these arguments");
+    static constexpr bool with_token = wants_stop_token<F, A...>;
+    using result_type = typename thread_result<F, A...>::type;
+
+public:
+    template <class G, class... As>
+    explicit thread_call(thread_pool_state& pool, G&& function, As&&... arguments)
+        : thread_call_base(pool, run), function_(std::forward<G>(function)),
+          arguments_(std::forward<As>(arguments)...) {
+        if constexpr (with_token)
+            stop_.emplace();
+    }
+    thread_call(thread_call&&) = default;
+    thread_call& operator=(thread_call&&) = delete;
+    ~thread_call() = default;
+
+    result_type await_resume() {
+        if (error_)
+            std::rethrow_exception(std::move(error_));
+        return result_.value.take();
+    }
+
+private:
+    static void run(thread_call_base& base) noexcept {
+        auto& self = static_cast<thread_call&>(base);
+        try {
+            auto call = [&self](A&... arguments) -> result_type {
+                if constexpr (with_token)
+                    return std::invoke(std::move(self.function_), self.stop_->get_token(),
+                                       std::move(arguments)...);
+                else
+                    return std::invoke(std::move(self.function_), std::move(arguments)...);
+            };
+            if constexpr (std::is_void_v<result_type>)
+                std::apply(call, self.arguments_);
+            else
+                self.result_.value.set_value(std::apply(call, self.arguments_));
+        } catch (...) {
+            self.error_ = std::current_exception();
+        }
+    }
+
+    // Empty as long as the call may be moved.
+    struct result_place {
+        result_place() noexcept = default;
+        result_place(result_place&&) noexcept {}
+        result_place& operator=(result_place&&) = delete;
+        ~result_place() = default;
+        outcome<result_type> value;
+    };
+
+    F function_;
+    std::tuple<A...> arguments_;
+    result_place result_;
+};
+
+class [[nodiscard]] thread_pool_shutdown_op : public operation {
+public:
+    explicit thread_pool_shutdown_op(thread_pool_state& pool) noexcept;
+    thread_pool_shutdown_op(thread_pool_shutdown_op&& other) noexcept;
+    thread_pool_shutdown_op& operator=(thread_pool_shutdown_op&&) = delete;
+    ~thread_pool_shutdown_op() = default;
+
+    [[nodiscard]] bool await_ready() const noexcept { return false; }
+    template <weft_promise P>
+    bool await_suspend(std::coroutine_handle<P> h,
+                       std::source_location where = std::source_location::current()) noexcept {
+        if (begin(h, where))
+            start();
+        return true;
+    }
+    void await_resume() noexcept;
+
+private:
+    friend class thread_pool_state;
+    void start() noexcept;
+    static void cancel_wait(operation& op) noexcept;
+    static const operation_type kind;
+
+    thread_pool_state& pool_;
+    thread_pool_shutdown_op* next_ = nullptr;
+};
+
+} // namespace detail
+} // namespace weft
