@@ -35,6 +35,7 @@ enum class kernel_feature : std::uint32_t {
     no_iowait = 1u << 5,         // a parked loop doesn't count as waiting for a disk, 6.15
     registered_ring = 1u << 6,   // enter without looking up the ring's descriptor
     no_sq_array = 1u << 7,       // one indirection less a submission, 6.6
+    silent_write = 1u << 8,      // writing to a broken pipe makes no signal, 6.18; known once tried
     all = 0xffffffffu,
 };
 constexpr kernel_feature operator|(kernel_feature a, kernel_feature b) noexcept {

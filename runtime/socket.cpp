@@ -28,7 +28,7 @@ const operation_type recv_op::kind = io_type("read from socket");
 const operation_type send_op::kind = io_type("write to socket");
 const operation_type send_all_op::kind = io_type("write to socket");
 const operation_type send_parts_op::kind = io_type("write to socket");
-const operation_type receive_op::kind{cancel_receive, "receive from socket"};
+const operation_type receive_op::kind{cancel_receive, "receive"};
 
 void send_all_op::sent(completion_target& t, std::int32_t result, std::uint32_t flags) noexcept {
     static_assert(wait_all == MSG_WAITALL);
@@ -74,13 +74,19 @@ void receive_op::start() {
         poll();
 }
 
+request receive_op::reading() const noexcept {
+    return {.opcode = from_ == from::socket ? opcode::recv : opcode::read,
+            .fd = fd_,
+            .offset = from_ == from::socket ? 0 : ~std::uint64_t{0},
+            .length = io_loop().buffers().size()};
+}
+
 void receive_op::choose() {
     step_ = step::choosing;
-    submit({.opcode = opcode::recv,
-            .flags = IOSQE_BUFFER_SELECT,
-            .fd = fd_,
-            .length = io_loop().buffers().size(),
-            .buffer_group = buffer_ring::group});
+    request r = reading();
+    r.flags = IOSQE_BUFFER_SELECT;
+    r.buffer_group = buffer_ring::group;
+    submit(r);
 }
 
 void receive_op::poll() {
@@ -106,10 +112,9 @@ void receive_op::try_now() noexcept {
             own_ = pool.take();
             step_ = step::filling;
             pool.tried(*this);
-            submit({.opcode = opcode::recv,
-                    .fd = fd_,
-                    .address = address_of(pool.data(own_)),
-                    .length = pool.size()});
+            request r = reading();
+            r.address = address_of(pool.data(own_));
+            submit(r);
         }
     } catch (...) {
         received(*this, -ENOMEM, 0);
@@ -191,10 +196,18 @@ socket_address ask(Get get) noexcept {
 }
 
 socket_address former_peer(int fd) noexcept {
-    // getpeername refuses when the connection has ended; this doesn't.
-    return ask([fd](sockaddr* a, socklen_t* size) {
-        return ::getsockopt(fd, SOL_SOCKET, SO_PEERNAME, a, size);
-    });
+    socket_address a =
+        ask([fd](sockaddr* to, socklen_t* size) { return ::getpeername(fd, to, size); });
+    // When the connection has ended, getpeername refuses. This doesn't, but wants the exact size.
+    for (socklen_t exact : {socklen_t{sizeof(sockaddr_in6)}, socklen_t{sizeof(sockaddr_in)}}) {
+        if (!a.empty())
+            break;
+        a = ask([fd, exact](sockaddr* to, socklen_t* size) {
+            *size = exact;
+            return ::getsockopt(fd, SOL_SOCKET, SO_PEERNAME, to, size);
+        });
+    }
+    return a;
 }
 
 } // namespace

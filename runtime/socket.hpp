@@ -138,8 +138,9 @@ private:
 // Reads into a buffer that is chosen when there is something to read.
 class [[nodiscard]] receive_op : public io_operation, public buffer_waiter {
 public:
-    explicit receive_op(int fd) noexcept
-        : io_operation(kind, received), buffer_waiter(try_again), fd_(fd) {}
+    enum class from : bool { socket, pipe };
+    explicit receive_op(int fd, from f = from::socket) noexcept
+        : io_operation(kind, received), buffer_waiter(try_again), fd_(fd), from_(f) {}
     [[nodiscard]] bool await_ready() const noexcept { return false; }
     template <weft_promise P>
     bool await_suspend(std::coroutine_handle<P> h,
@@ -157,12 +158,14 @@ private:
     void choose();
     void go_on() noexcept;
     void try_now() noexcept;
+    [[nodiscard]] request reading() const noexcept;
     static void received(completion_target& t, std::int32_t result, std::uint32_t flags) noexcept;
     static void try_again(buffer_waiter& w) noexcept;
     static void cancel_receive(operation& op) noexcept;
     static const operation_type kind;
     int fd_;
     step step_ = step::choosing;
+    from from_;
     std::uint8_t retries_ = 0;
     std::uint16_t own_ = 0;
 };
@@ -204,6 +207,7 @@ public:
     [[nodiscard]] socket_address local_address() const;
     [[nodiscard]] socket_address peer_address() const;
     [[nodiscard]] const weft::descriptor& descriptor() const noexcept { return fd_; }
+    [[nodiscard]] int fd() const noexcept { return fd_.get(); }
     [[nodiscard]] bool is_open() const noexcept { return static_cast<bool>(fd_); }
     /// The descriptor, for the caller to own.
     [[nodiscard]] weft::descriptor release() noexcept { return std::move(fd_); }

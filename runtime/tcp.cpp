@@ -2,7 +2,11 @@
 #include <weft/runtime/tcp.hpp>
 
 #include <weft/runtime/error.hpp>
+#include <weft/runtime/resolve.hpp>
+#include <weft/runtime/task_group.hpp>
+#include <weft/runtime/timeout.hpp>
 
+#include <algorithm>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -78,4 +82,77 @@ bool connect_tcp_op::await_ready() {
 }
 
 } // namespace detail
+
+// --- Several addresses ---------------------------------------------------------------------------
+
+namespace {
+
+// The families take turns, beginning with that of the first; within a family the order stays.
+std::vector<socket_address> in_turn(const std::vector<socket_address>& all) {
+    std::vector<socket_address> first;
+    std::vector<socket_address> second;
+    for (const socket_address& a : all)
+        (a.family() == all.front().family() ? first : second).push_back(a);
+    std::vector<socket_address> mixed;
+    for (std::size_t i = 0; i < std::max(first.size(), second.size()); ++i) {
+        if (i < first.size())
+            mixed.push_back(first[i]);
+        if (i < second.size())
+            mixed.push_back(second[i]);
+    }
+    return mixed;
+}
+
+struct race {
+    task_group* runners = nullptr;
+    tcp_stream winner;
+    std::error_code first_error;
+    std::string texts;
+};
+
+task<> attempt(race& r, const socket_address& to, const connect_options& options) {
+    try {
+        tcp_stream s = co_await connect_tcp(to, options);
+        if (!r.winner.is_open())
+            r.winner = std::move(s);
+        r.runners->cancel();
+    } catch (const std::system_error& e) {
+        if (r.texts.empty())
+            r.first_error = e.code();
+        else
+            r.texts += "; ";
+        r.texts += to.to_string() + ": " + e.code().message();
+    }
+}
+
+} // namespace
+
+task<tcp_stream> connect_tcp(std::vector<socket_address> to, connect_options options) {
+    if (to.empty())
+        throw std::invalid_argument("no address to connect to");
+    std::vector<socket_address> order = in_turn(to);
+    if (order.size() == 1)
+        co_return co_await connect_tcp(order.front(), options);
+    race r;
+    co_await with_task_group([&](task_group& g) -> task<> {
+        r.runners = &g;
+        for (const socket_address& a : order) {
+            auto runner = g.spawn(attempt(r, a, options));
+            try {
+                co_await with_timeout(options.head_start, runner.join());
+            } catch (const timeout_error&) {
+                continue; // the next one runs beside it
+            }
+        }
+    });
+    if (!r.winner.is_open())
+        throw std::system_error(r.first_error, "connect to each of several addresses: " + r.texts);
+    co_return std::move(r.winner);
+}
+
+task<tcp_stream> connect_tcp(std::string host, std::uint16_t port, connect_options options) {
+    std::vector<socket_address> all = co_await resolve(std::move(host), port);
+    co_return co_await connect_tcp(std::move(all), options);
+}
+
 } // namespace weft

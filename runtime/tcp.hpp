@@ -27,11 +27,14 @@
 // Cost:         a stream is an int. A listener keeps one request for all connections and, on the
 //               side, those that came before anyone asked. Connecting makes two plain system calls
 //               and one request.
-// Source:       tcp(7), io_uring_prep_multishot_accept(3).
+// Source:       tcp(7), io_uring_prep_multishot_accept(3), RFC 8305 (happy eyeballs).
 #pragma once
 #include <weft/runtime/detail/acceptor.hpp>
 #include <weft/runtime/socket.hpp>
 #include <weft/runtime/task.hpp>
+
+#include <string>
+#include <vector>
 
 namespace weft {
 
@@ -97,6 +100,8 @@ struct connect_options {
     bool no_delay = true;
     /// Where to connect from; null: the kernel chooses.
     const socket_address* from = nullptr;
+    /// With several addresses: how long one may take before the next is tried beside it.
+    duration head_start = std::chrono::milliseconds(250);
 };
 
 namespace detail {
@@ -133,5 +138,15 @@ private:
 connect_tcp(const socket_address& to, const connect_options& options = {}) noexcept {
     return detail::connect_tcp_op(to, options);
 }
+
+/// Connects to whichever of these addresses answers first. They are tried in their order, but IPv6
+/// and IPv4 in turn, each with a head start before the next. If all fail, the error is the first
+/// one's, and its text tells of each.
+[[nodiscard]] task<tcp_stream> connect_tcp(std::vector<socket_address> to,
+                                           connect_options options = {});
+
+/// The same with all addresses of a host.
+[[nodiscard]] task<tcp_stream> connect_tcp(std::string host, std::uint16_t port,
+                                           connect_options options = {});
 
 } // namespace weft
