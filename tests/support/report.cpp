@@ -21,7 +21,7 @@ public:
     void testRunStarting(const Catch::TestRunInfo&) override {
         if (const char* name = std::getenv("WEFT_TEST_REPORT")) {
             path_ = name;
-            std::ofstream(path_, std::ios::trunc);
+            std::ofstream empty(path_, std::ios::trunc);
             // A test that starts its own program again doesn't mean to write here.
             unsetenv("WEFT_TEST_REPORT");
         }
