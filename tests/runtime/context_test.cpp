@@ -246,7 +246,8 @@ TEST_CASE("context: run awaits a task in the context", "[CV-07]") {
     weft::run([]() -> task<> {
         context c;
         c.run([] { number.set(1); });
-        CHECK(co_await c.run(number_later()) == 1);
+        auto seen = co_await c.run(number_later());
+        CHECK(seen == 1);
         co_await c.run(set_number(2));
         CHECK(c.at(number) == 2);
         CHECK(number.get() == 5);
@@ -400,7 +401,8 @@ TEST_CASE("context: a task runs in a copy taken when it is created", "[CV-10]") 
         auto child = weft::spawn(number_later());
         number.set(2); // after the creation, before its first step
         auto changes = weft::spawn(set_number(3));
-        CHECK(co_await child.join() == 1);
+        auto seen = co_await child.join();
+        CHECK(seen == 1);
         co_await changes.join();
         CHECK(number.get() == 2);
     }());
@@ -439,7 +441,8 @@ TEST_CASE("context: awaiting directly shares, also through scopes", "[CV-10]") {
         auto cleanup = [] { return set_number(4); };
         co_await weft::finally(in_task([] {}), cleanup);
         CHECK(number.get() == 4);
-        CHECK((co_await weft::as_result(set_number(5))).has_value());
+        auto r = co_await weft::as_result(set_number(5));
+        CHECK(r.has_value());
         CHECK(number.get() == 5);
         std::stop_source s;
         co_await weft::with_stop_token(s.get_token(), set_number(6));
@@ -488,7 +491,8 @@ TEST_CASE("context: a task on another loop has a copy", "[CV-10]") {
     rt.run([](weft::runtime& r) -> task<> {
         number.set(1);
         for (int i = 0; i < 100; ++i) {
-            CHECK(co_await weft::on(r.get_loop(1), number_later()) == 1);
+            auto seen = co_await weft::on(r.get_loop(1), number_later());
+            CHECK(seen == 1);
             co_await weft::on(r.get_loop(1), set_number(2));
         }
         CHECK(number.get() == 1);
@@ -563,7 +567,8 @@ TEST_CASE("context: a task spawned by a posted function has its variables", "[CV
         number.set(2);
         co_await weft::sleep_for(1ms);
         REQUIRE(h);
-        CHECK(co_await h.join() == 1);
+        auto theirs = co_await h.join();
+        CHECK(theirs == 1);
     }());
 }
 
