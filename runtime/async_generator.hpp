@@ -165,7 +165,7 @@ template <class F>
     return detail::on_close_op<F>(std::move(f));
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 
 template <class T>
 class async_generator<T>::promise_type : public detail::async_generator_promise_base {

@@ -2,10 +2,10 @@
 // Variables whose value belongs to a task and not to a thread: what a request is called in the log,
 // whom it acts for.
 //
-//     weft::context_var<int> request_id("request id", 0);          // static lifetime
+//     weft::context_var<int> request_id("request id", 0);     // static lifetime
 //
 //     weft::task<> handle(int id, weft::task<> (*reply)()) {
-//         auto here = request_id.scoped(id);     // until the end of the block, whatever is awaited meanwhile
+//         auto here = request_id.scoped(id);     // until the end of the block
 //         co_await reply();                      // request_id.get() is `id` in there
 //     }
 //     int in_a_copy() {
@@ -306,7 +306,7 @@ private:
     std::size_t at_ = 0;
 };
 
-// ---------------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 
 inline context::iterator context::begin() const noexcept { return iterator(view(), 0); }
 inline context::iterator context::end() const noexcept { return iterator(view(), size()); }

@@ -331,7 +331,7 @@ TEST_CASE("async_generator: close runs everything even if something of it fails 
                 ran = true;
                 co_return;
             });
-            co_await weft::on_close([fail]() -> task<> {
+            co_await weft::on_close([&fail]() -> task<> {
                 if (fail)
                     throw std::runtime_error("out");
                 co_await weft::sleep_for(1h);
