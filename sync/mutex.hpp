@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: MIT
+// A lock for tasks and threads. Who finds it locked suspends; those who wait get it one after the
+// other, first come, first served.
+//
+//     struct account {
+//         weft::mutex lock;
+//         int balance = 0;
+//     };
+//     weft::task<bool> withdraw(account& a, int amount, weft::task<> (*dispense)(int)) {
+//         auto held = co_await a.lock.scoped();
+//         if (a.balance < amount)
+//             co_return false;
+//         co_await dispense(amount);              // others wait meanwhile
+//         a.balance -= amount;
+//         co_return true;
+//     }
+//     bool locked_by_now(weft::mutex& m) {        // on a plain thread
+//         return weft::sync_wait(m.lock_for(std::chrono::milliseconds(10)));
+//     }
+//
+// It belongs to nobody in particular: another task or thread may unlock it. It isn't recursive: who
+// locks it again waits for ever.
+//
+// Threads:      all members, from any thread; a task goes on on its own loop.
+// Cancellation: who is stopped while waiting leaves no trace. Who has been given the lock when the
+//               stop comes goes on with it: await scoped() where a stop may drop the result, as in
+//               when_any.
+// Errors:       unlock throws state_error if it isn't locked. A mutex that is destroyed while
+//               somebody waits for it ends the program. Timed forms throw std::bad_alloc if they
+//               have to wait and the loop can't note one more timer.
+// Cost:         one compare-and-swap to lock, one to unlock, if nobody waits. No allocation.
+// Source:       meaning after Python's Lock; unlocking hands over to the first who waits, as
+//               asyncio's Lock does.
+#pragma once
+#include <weft/sync/detail/turnstile.hpp>
+
+namespace weft {
+
+class mutex {
+public:
+    using lock_op = detail::pass_op<mutex>;
+    using timed_lock_op = detail::timed_op<lock_op>;
+    using scoped_op = detail::scoped_op<mutex>;
+    using timed_scoped_op = detail::timed_op<scoped_op>;
+
+    mutex() noexcept : line_(1) {}
+    mutex(const mutex&) = delete;
+    mutex& operator=(const mutex&) = delete;
+    ~mutex();
+
+    /// Waits for the lock.
+    lock_op lock() noexcept { return lock_op(*this); }
+    /// Takes it if it is free.
+    [[nodiscard]] bool try_lock() noexcept { return line_.try_pass(taken); }
+    /// Waits until `deadline` at most. Gives whether it has the lock.
+    timed_lock_op lock_until(time_point deadline) noexcept {
+        return timed_lock_op(detail::wait_limit::at(deadline), *this);
+    }
+    /// Waits for `d` at most; with zero or less it only tries.
+    template <class Rep, class Period>
+    timed_lock_op lock_for(std::chrono::duration<Rep, Period> d) noexcept {
+        return timed_lock_op(detail::wait_limit::in(d), *this);
+    }
+
+    /// Gives it to the first who waits, or frees it.
+    void unlock() {
+        if (!line_.release(1, 1)) [[unlikely]]
+            not_locked();
+    }
+
+    /// Locks it and gives a guard that unlocks it. Those with a deadline, and try_scoped, give an
+    /// empty guard if they don't have it.
+    scoped_op scoped() noexcept { return scoped_op(*this); }
+    [[nodiscard]] guard<mutex> try_scoped() noexcept {
+        return try_lock() ? guard<mutex>(*this) : guard<mutex>();
+    }
+    timed_scoped_op scoped_until(time_point deadline) noexcept {
+        return timed_scoped_op(detail::wait_limit::at(deadline), *this);
+    }
+    template <class Rep, class Period>
+    timed_scoped_op scoped_for(std::chrono::duration<Rep, Period> d) noexcept {
+        return timed_scoped_op(detail::wait_limit::in(d), *this);
+    }
+
+    // Snapshots.
+    [[nodiscard]] bool locked() const noexcept { return line_.permits() == 0; }
+    /// How many wait; counts them.
+    [[nodiscard]] std::size_t waiting() const noexcept { return line_.waiting(); }
+
+private:
+    friend class detail::pass_op<mutex>;
+    friend class guard<mutex>;
+    static constexpr const char* name = "mutex";
+    static constexpr std::uint32_t taken = 1;
+
+    void give_back() noexcept {
+        bool was_locked = line_.release(1, 1);
+        WEFT_ASSERT(was_locked, "a mutex was unlocked while a guard held it");
+    }
+    [[noreturn]] static void not_locked();
+
+    detail::turnstile<> line_; // its one permit is the lock
+};
+
+} // namespace weft
