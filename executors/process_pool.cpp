@@ -49,6 +49,7 @@ pool_call_base::pool_call_base(std::shared_ptr<pool_hub> hub, const ipc::functio
       takes_stop_(function.takes_stop()) {
     function.check();
     retries = options.retry;
+    tag = options.tag;
     grace = options.stop_grace < duration::zero() ? hub_->stop_grace() : options.stop_grace;
     arguments_.write_value(function.id());
     arguments_.write_value(function.signature());

@@ -64,6 +64,8 @@ struct submit_options {
     unsigned retry = 0;
     /// Instead of the pool's; negative: the pool's.
     duration stop_grace = duration(-1);
+    /// The caller's own name for the task, to find it again in statistics().
+    std::uint64_t tag = 0;
 };
 
 struct process_pool_statistics {
@@ -73,6 +75,7 @@ struct process_pool_statistics {
         state is = state::starting;
         std::uint64_t tasks_done = 0;
         duration task_age = duration::zero(); // of the task that is running
+        std::uint64_t task_tag = 0;           // its submitter's name for it
     };
     process_pool_statistics() = default;
 

@@ -191,6 +191,7 @@ process_pool_statistics pool_hub::statistics() const {
         case pool_machine::worker_state::running:
             w.is = process_pool_statistics::state::running;
             w.task_age = now - v.since;
+            w.task_tag = v.tag;
             break;
         case pool_machine::worker_state::leaving:
         case pool_machine::worker_state::dying:

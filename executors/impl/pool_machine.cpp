@@ -337,7 +337,7 @@ bool pool_machine::closed() const noexcept {
 
 pool_machine::worker_view pool_machine::worker(unsigned i) const noexcept {
     const slot& s = workers_[i];
-    return {s.state, s.pid, s.tasks_done, s.since};
+    return {s.state, s.pid, s.tasks_done, s.since, s.task == nullptr ? 0 : s.task->tag};
 }
 
 // --- Inside --------------------------------------------------------------------------------------

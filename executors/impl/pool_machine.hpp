@@ -44,6 +44,7 @@ public:
         int pid;
         std::uint64_t tasks_done;
         time_point since; // when it entered the state; for running: when the task began
+        std::uint64_t tag; // of the task that it holds
     };
 
     enum class action_kind : std::uint8_t {
