@@ -13,6 +13,8 @@
 #include <algorithm>
 #include <charconv>
 #include <iterator>
+#include <system_error>
+#include <utility>
 
 #include <csignal>
 #include <unistd.h>
@@ -63,6 +65,15 @@ std::optional<tile_id> tile_of(std::string_view path) noexcept {
 bool from_elsewhere(const http::request& r) {
     const std::string* site = r.find("Sec-Fetch-Site");
     return site != nullptr && *site != "same-origin" && *site != "none";
+}
+
+/// Whether it is the pool that can't do it now. Everything else is the fault of the tile.
+bool passes(const std::exception& e) {
+    return dynamic_cast<const weft::ipc::broken_pool*>(&e) != nullptr ||     // its workers keep dying
+           dynamic_cast<const weft::ipc::pool_terminated*>(&e) != nullptr || // it ends
+           dynamic_cast<const weft::state_error*>(&e) != nullptr ||          // it has ended
+           dynamic_cast<const weft::limit_error*>(&e) != nullptr ||          // it has enough to do
+           dynamic_cast<const std::system_error*>(&e) != nullptr;            // no process is to be had
 }
 
 std::string_view name_of(weft::process_pool_statistics::state s) noexcept {
@@ -116,18 +127,16 @@ weft::task<> app::tile(http::exchange& x, tile_id id) {
     } on_the_way_out(*this, place);
 
     std::optional<picture> drawn;
-    bool no_pool = false;
+    bool later = false;
     try {
         drawn = co_await x.while_waited_for(
             pool_.submit({.retry = retries, .stop_grace = 1s, .tag = tag}, weft::fn<&draw>, id));
-    } catch (const weft::broken_pool&) {
-        no_pool = true;
-    } catch (const weft::pool_terminated&) {
-        no_pool = true;
-    } catch (const weft::limit_error&) {
-        no_pool = true;
+    } catch (const std::exception& e) {
+        if (!passes(e))
+            throw;
+        later = true;
     }
-    if (no_pool) {
+    if (later) {
         co_await say(x, 503, "Retry-After: 1\r\n");
     } else if (!drawn) {
         statistics_.given_up();

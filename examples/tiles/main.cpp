@@ -55,7 +55,7 @@ std::optional<N> number(std::string_view text, N least, N most) {
 
 /// What the command line asks for, or the status to end with.
 struct parsed {
-    std::optional<options> asked;
+    std::optional<options> asked = {};
     int status = 2;
 };
 
@@ -68,7 +68,6 @@ parsed parse(int argc, char** argv) {
                                    {"help", no_argument, nullptr, 'h'},
                                    {}};
     options o;
-    std::optional<weft::socket_address> address = o.address;
     for (int c; (c = getopt_long(argc, argv, "", known, nullptr)) != -1;) {
         bool good = true;
         auto set = [&](auto& to, auto value) {

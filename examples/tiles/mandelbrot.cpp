@@ -14,6 +14,7 @@ namespace {
 struct colour {
     float r = 0, g = 0, b = 0;
 
+    friend bool operator==(colour, colour) noexcept = default;
     friend colour operator+(colour a, colour b) noexcept { return {a.r + b.r, a.g + b.g, a.b + b.b}; }
     friend colour operator*(colour c, float f) noexcept { return {c.r * f, c.g * f, c.b * f}; }
 };
@@ -40,9 +41,11 @@ const std::array<colour, 1024> palette = [] {
     return table;
 }();
 
+constexpr colour inside{0.0025F, 0.003F, 0.008F};
+constexpr colour unknown{-1, -1, -1};
+
 /// The colour of one point. `pixel` is the width of a pixel: what is nearer to the set than that gets dark.
 colour sample(double cr, double ci, double pixel, int limit) noexcept {
-    constexpr colour inside{0.0025F, 0.003F, 0.008F};
     // The two largest pieces of the set have names and formulas.
     double ci2 = ci * ci;
     double q = (cr - 0.25) * (cr - 0.25) + ci2;
@@ -93,6 +96,71 @@ float contrast(colour a, colour b) noexcept {
     return std::max({differ(a.r, b.r), differ(a.g, b.g), differ(a.b, b.b)});
 }
 
+/// One sample for each pixel, and more where it matters.
+class picture {
+public:
+    /// One more on each side than the tile has, so that contrast has no seams.
+    static constexpr std::size_t grid = tile_size + 2;
+
+    explicit picture(const tile_id& t)
+        : left_(-2.5 + static_cast<double>(t.x) * std::ldexp(4.0, -t.level)),
+          top_(2 - static_cast<double>(t.y) * std::ldexp(4.0, -t.level)),
+          step_(std::ldexp(4.0, -t.level) / tile_size), limit_(400 + 120 * t.level), points_(grid * grid, unknown) {}
+
+    /// Samples a box, given by its corners. The set has no holes: where all of a box's border belongs to it, the box does.
+    void fill(std::size_t x0, std::size_t y0, std::size_t x1, std::size_t y1, const std::stop_token& stop) {
+        if (stop.stop_requested())
+            return;
+        bool dark = true;
+        for (std::size_t x = x0; x <= x1; ++x)
+            dark &= (point(x, y0) == inside) & (point(x, y1) == inside);
+        for (std::size_t y = y0; y <= y1; ++y)
+            dark &= (point(x0, y) == inside) & (point(x1, y) == inside);
+        if (dark || x1 - x0 <= 8) {
+            for (std::size_t y = y0 + 1; y < y1; ++y)
+                for (std::size_t x = x0 + 1; x < x1; ++x)
+                    if (dark)
+                        points_[y * grid + x] = inside;
+                    else
+                        point(x, y);
+            return;
+        }
+        std::size_t x = (x0 + x1) / 2, y = (y0 + y1) / 2;
+        fill(x0, y0, x, y, stop);
+        fill(x, y0, x1, y, stop);
+        fill(x0, y, x, y1, stop);
+        fill(x, y, x1, y1, stop);
+    }
+
+    /// The mean of several samples, if its neighbours look different. Only after fill().
+    [[nodiscard]] colour pixel(std::size_t x, std::size_t y) const noexcept {
+        const colour* here = &points_[y * grid + x];
+        float sharp = std::max({contrast(*here, here[-1]), contrast(*here, here[1]), contrast(*here, *(here - grid)),
+                                contrast(*here, here[grid])});
+        if (sharp <= 0.06F)
+            return *here;
+        auto column = static_cast<double>(x), row = static_cast<double>(y); // four more, on a turned square
+        return (at(column - 0.375, row - 0.125) + at(column + 0.125, row - 0.375) + at(column + 0.375, row + 0.125) +
+                at(column - 0.125, row + 0.375)) *
+               0.25F;
+    }
+
+private:
+    [[nodiscard]] colour at(double column, double row) const noexcept {
+        return sample(left_ + (column - 0.5) * step_, top_ - (row - 0.5) * step_, step_, limit_);
+    }
+    colour point(std::size_t x, std::size_t y) noexcept {
+        colour& c = points_[y * grid + x];
+        if (c == unknown)
+            c = at(static_cast<double>(x), static_cast<double>(y));
+        return c;
+    }
+
+    double left_, top_, step_;
+    int limit_;
+    std::vector<colour> points_;
+};
+
 } // namespace
 
 std::optional<tile_id> parse_tile(std::string_view text) noexcept {
@@ -115,38 +183,15 @@ std::optional<tile_id> parse_tile(std::string_view text) noexcept {
 }
 
 std::vector<std::uint8_t> render(const tile_id& tile, const std::stop_token& stop) {
-    constexpr std::size_t grid = tile_size + 2; // one more on each side, so that contrast has no seams
-    const double side = std::ldexp(4.0, -tile.level), pixel = side / tile_size;
-    const double left = -2.5 + static_cast<double>(tile.x) * side, top = 2 - static_cast<double>(tile.y) * side;
-    const int limit = 400 + 150 * tile.level;
-    auto at = [&](double column, double row) {
-        return sample(left + (column - 0.5) * pixel, top - (row - 0.5) * pixel, pixel, limit);
-    };
-
-    std::vector<colour> points(grid * grid);
-    for (std::size_t y = 0; y < grid; ++y) {
-        if (stop.stop_requested())
-            return {};
-        for (std::size_t x = 0; x < grid; ++x)
-            points[y * grid + x] = at(static_cast<double>(x), static_cast<double>(y));
-    }
-
+    picture p(tile);
+    p.fill(0, 0, picture::grid - 1, picture::grid - 1, stop);
     std::vector<std::uint8_t> rgb;
     rgb.reserve(std::size_t{3} * tile_size * tile_size);
     for (std::size_t y = 1; y <= tile_size; ++y) {
         if (stop.stop_requested())
             return {};
         for (std::size_t x = 1; x <= tile_size; ++x) {
-            const colour* here = &points[y * grid + x];
-            colour c = *here;
-            float sharp = std::max({contrast(c, here[-1]), contrast(c, here[1]), contrast(c, *(here - grid)),
-                                    contrast(c, here[grid])});
-            if (sharp > 0.06F) { // four samples more, on a turned square
-                auto column = static_cast<double>(x), row = static_cast<double>(y);
-                c = (at(column - 0.375, row - 0.125) + at(column + 0.125, row - 0.375) +
-                     at(column + 0.375, row + 0.125) + at(column - 0.125, row + 0.375)) *
-                    0.25F;
-            }
+            colour c = p.pixel(x, y);
             rgb.insert(rgb.end(), {byte_of(c.r), byte_of(c.g), byte_of(c.b)});
         }
     }

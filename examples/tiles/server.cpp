@@ -134,7 +134,7 @@ weft::task<bool> connection::next_request() {
             co_return false;
         if (parser_.expects_continue() && !std::exchange(invited, true))
             co_await send("HTTP/1.1 100 Continue\r\n\r\n");
-        idle_ = at == phase::idle;
+        idle_ = true;
         bool late = false;
         try {
             gone_ = !co_await weft::with_deadline(deadline, receive());
@@ -265,7 +265,9 @@ weft::task<> server::accept(weft::task_group& group) {
 }
 
 weft::task<> server::welcome(weft::tcp_stream stream, seat place) {
-    connection c(*this, std::move(stream), (*place).idle);
+    // Parameters live as long as the frame, which the guest's handle keeps: this place must be free when the body ends.
+    seat mine = std::move(place);
+    connection c(*this, std::move(stream), (*mine).idle);
     try {
         co_await c.run();
     } catch (const std::system_error&) { // the client has reset the connection

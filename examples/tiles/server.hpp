@@ -17,6 +17,7 @@
 #pragma once
 #include "http.hpp"
 
+#include <weft/runtime/awaitable.hpp>
 #include <weft/runtime/task.hpp>
 #include <weft/runtime/task_group.hpp>
 #include <weft/runtime/tcp.hpp>
@@ -70,8 +71,8 @@ public:
     /// Does some work as long as the client waits for it: when it hangs up, the work is stopped. Gives what the work
     /// gave, or nothing (false, if it gives nothing anyway) if the client is gone. A client that closes only its own
     /// direction counts as gone: the two look alike, and a browser that gives up is the common one.
-    template <class T>
-    weft::task<if_there<T>> while_waited_for(weft::task<T> work);
+    template <weft::awaitable A>
+    weft::task<if_there<weft::task_result_t<A>>> while_waited_for(A work);
 
 private:
     weft::task<> hang_up();
@@ -101,7 +102,7 @@ private:
     /// What the server knows of a connection.
     struct guest {
         weft::task_handle<> task = {};
-        bool idle = false; // waits for a request: can be stopped without anybody missing anything
+        bool idle = false; // no request has come whole: when the server ends, it needn't wait for this one
     };
     /// A place in the list of guests, for as long as the connection's task exists, run or not.
     class seat {
@@ -131,8 +132,9 @@ private:
 
 // ---------------------------------------------------------------------------------------------------------------------
 
-template <class T>
-weft::task<if_there<T>> exchange::while_waited_for(weft::task<T> work) {
+template <weft::awaitable A>
+weft::task<if_there<weft::task_result_t<A>>> exchange::while_waited_for(A work) {
+    using T = weft::task_result_t<A>;
     auto outcome = co_await weft::when_any(std::move(work), hang_up());
     weft::result<T>& done = std::get<0>(outcome.results());
     if (done.stopped())

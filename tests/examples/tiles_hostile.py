@@ -28,6 +28,7 @@ class Client:
 
     def __init__(self, server, *sent):
         self.socket = socket.create_connection(("127.0.0.1", server.port), 20)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.bytes = b""
         for piece in sent:
             self.send(piece)
