@@ -14,7 +14,8 @@
 //               the bytes, and nobody knows which: close it, or use buffered_stream.hpp.
 // Errors:       as the streams'. truncated_error if the end comes within read_exactly: it has what
 //               came before.
-// Cost:         write_all is the stream's own where it has one; the others are a task.
+// Cost:         write_all is the stream's own where it has one; the others are a task. A copy
+//               within the kernel keeps one of its threads busy while it moves data.
 // Source:       the split in readers and writers follows Go's io.
 #pragma once
 #include <weft/runtime/awaitable.hpp>
@@ -77,6 +78,49 @@ template <byte_reader R>
             throw truncated_error(std::string(as_text(into.first(have))), into.size());
         have += n;
     }
+}
+
+// --- Copying -------------------------------------------------------------------------------------
+
+namespace detail {
+
+template <class S>
+concept has_descriptor = requires(const S& s) {
+    { s.fd() } noexcept -> std::same_as<int>;
+};
+
+// What became of a copy within the kernel: how much it moved, and, if it couldn't go on, what it
+// had taken from one side and not given to the other.
+class spliced {
+public:
+    spliced() noexcept = default;
+    std::uint64_t bytes = 0;
+    bool at_end = false;
+    std::string rest;
+};
+task<spliced> splice_all(int from, int to);
+
+} // namespace detail
+
+/// Reads to the end of `from`, and writes all of it to `to`. Gives how many bytes that were.
+/// Between descriptors the bytes stay in the kernel, if it can do that for these two (splice).
+template <byte_reader R, byte_writer W>
+[[nodiscard]] task<std::uint64_t> copy(R& from, W& to) {
+    std::uint64_t bytes = 0;
+    if constexpr (detail::has_descriptor<R> && detail::has_descriptor<W>) {
+        detail::spliced s = co_await detail::splice_all(from.fd(), to.fd());
+        co_await weft::write_all(to, as_bytes(s.rest));
+        bytes = s.bytes + s.rest.size();
+        if (s.at_end)
+            co_return bytes;
+    }
+    std::string buffer(std::size_t{64} * 1024, '\0');
+    auto room = std::as_writable_bytes(std::span(buffer));
+    while (std::size_t n = co_await from.read_some(room)) {
+        co_await weft::write_all(to, room.first(n));
+        bytes += n;
+    }
+    co_return bytes;
 }
 
 } // namespace weft

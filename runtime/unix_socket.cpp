@@ -18,7 +18,7 @@ detail::send_message_op unix_stream::send(std::span<const std::byte> bytes,
     if (bytes.empty() && !descriptors.empty())
         throw std::invalid_argument(
             "descriptors travel with a byte at least: a stream has no empty messages");
-    return {descriptor().get(), bytes, descriptors, nullptr};
+    return {descriptor().get(), bytes, descriptors, socket_address()};
 }
 
 weft::peer_credentials unix_stream::peer_credentials() const {
@@ -47,6 +47,32 @@ std::pair<unix_stream, unix_stream> unix_stream_pair() {
     if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0)
         throw_errno(errno, "socketpair");
     return {unix_stream(descriptor(fds[0])), unix_stream(descriptor(fds[1]))};
+}
+
+void unix_datagram::connect(const socket_address& to) {
+    if (::connect(fd(), to.data(), to.size()) != 0)
+        throw_errno(errno, "connect", to.to_string());
+}
+
+unix_datagram bind_unix_datagram(const socket_address& a) {
+    descriptor fd = detail::make_socket(AF_UNIX, SOCK_DGRAM, "bind", a);
+    if (::fchmod(fd.get(), 0600) != 0) // before it has a name, as for listen_unix
+        throw_errno(errno, "set the mode of", a.to_string());
+    if (::bind(fd.get(), a.data(), a.size()) != 0)
+        throw_errno(errno, "bind", a.to_string());
+    return unix_datagram(std::move(fd));
+}
+
+unix_datagram open_unix_datagram() {
+    return unix_datagram(
+        detail::make_socket(AF_UNIX, SOCK_DGRAM, "open a datagram socket", socket_address()));
+}
+
+std::pair<unix_datagram, unix_datagram> unix_datagram_pair() {
+    int fds[2];
+    if (::socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, fds) != 0)
+        throw_errno(errno, "socketpair");
+    return {unix_datagram(descriptor(fds[0])), unix_datagram(descriptor(fds[1]))};
 }
 
 namespace detail {
@@ -78,7 +104,7 @@ unix_stream connect_unix_op::await_resume() {
 // --- Messages ------------------------------------------------------------------------------------
 
 send_message_op::send_message_op(int fd, std::span<const std::byte> bytes,
-                                 std::span<const int> descriptors, const socket_address* to)
+                                 std::span<const int> descriptors, const socket_address& to)
     : request_operation(kind), fd_(fd), count_(static_cast<std::uint32_t>(descriptors.size())),
       bytes_(bytes), to_(to) {
     static_assert(sizeof control_ == CMSG_SPACE(most_descriptors * sizeof(int)));
@@ -96,9 +122,9 @@ send_message_op::send_message_op(int fd, std::span<const std::byte> bytes,
 }
 
 request send_message_op::fill() noexcept {
-    if (to_ != nullptr) {
-        header_.name = to_->data();
-        header_.name_size = to_->size();
+    if (!to_.empty()) {
+        header_.name = to_.data();
+        header_.name_size = to_.size();
     }
     header_.parts = &bytes_;
     header_.part_count = 1;
@@ -114,17 +140,15 @@ request send_message_op::fill() noexcept {
 }
 
 std::size_t send_message_op::await_resume() const {
-    if (result() < 0 && to_ != nullptr)
-        throw_errno(-result(), "send to", to_->to_string());
+    if (result() < 0 && !to_.empty())
+        throw_errno(-result(), "send to", to_.to_string());
     return check_socket(result(), "send to", fd_);
 }
 
 request receive_message_base::fill() noexcept {
     header_ = message_header();
-    if (from_ != nullptr) {
-        header_.name = from_->data();
-        header_.name_size = socket_address::capacity;
-    }
+    header_.name = from_.data();
+    header_.name_size = socket_address::capacity;
     header_.parts = &into_;
     header_.part_count = 1;
     header_.control = control_;
@@ -171,8 +195,6 @@ received_message receive_message_base::take() {
     }
     for (std::size_t i = 0; i < count; ++i)
         descriptors.emplace_back(fds[i]);
-    if (from_ != nullptr)
-        *from_ = socket_address::from_native(from_->data(), h.msg_namelen);
     return received_message(static_cast<std::size_t>(result()), std::move(descriptors));
 }
 

@@ -59,7 +59,7 @@ namespace detail {
 class [[nodiscard]] send_message_op : public request_operation<send_message_op> {
 public:
     send_message_op(int fd, std::span<const std::byte> bytes, std::span<const int> descriptors,
-                    const socket_address* to);
+                    const socket_address& to);
     std::size_t await_resume() const;
     [[nodiscard]] request fill() noexcept;
 
@@ -68,7 +68,7 @@ private:
     int fd_;
     std::uint32_t count_;
     const_buffer bytes_;
-    const socket_address* to_;
+    socket_address to_; // empty: the peer
     message_header header_;
     alignas(8) std::byte control_[16 + most_descriptors * sizeof(int)];
 };
@@ -78,15 +78,18 @@ public:
     [[nodiscard]] request fill() noexcept;
 
 protected:
-    receive_message_base(int fd, std::span<std::byte> into, socket_address* from) noexcept
-        : request_operation(kind), fd_(fd), into_(into.data(), into.size()), from_(from) {}
+    receive_message_base(int fd, std::span<std::byte> into) noexcept
+        : request_operation(kind), fd_(fd), into_(into) {}
     [[nodiscard]] received_message take();
+    [[nodiscard]] socket_address sender() const noexcept {
+        return socket_address::from_native(from_.data(), header_.name_size);
+    }
 
 private:
     static const operation_type kind;
     int fd_;
     const_buffer into_;
-    socket_address* from_;
+    socket_address from_;
     message_header header_;
     alignas(8) std::byte control_[16 + most_descriptors * sizeof(int)];
 };
@@ -94,7 +97,7 @@ private:
 class [[nodiscard]] receive_message_op : public receive_message_base {
 public:
     receive_message_op(int fd, std::span<std::byte> into) noexcept
-        : receive_message_base(fd, into, nullptr) {}
+        : receive_message_base(fd, into) {}
     received_message await_resume() { return take(); }
 };
 
@@ -172,6 +175,74 @@ private:
 [[nodiscard]] inline detail::connect_unix_op connect_unix(const socket_address& to) noexcept {
     return detail::connect_unix_op(to);
 }
+
+// --- Datagrams -----------------------------------------------------------------------------------
+
+/// A received datagram, the descriptors that came with it, and where it came from.
+class received_datagram : public received_message {
+public:
+    received_datagram(received_message m, const socket_address& from) noexcept
+        : received_message(std::move(m)), from_(from) {}
+    /// Has an empty host() if the sender's socket isn't bound.
+    [[nodiscard]] const socket_address& from() const noexcept { return from_; }
+
+private:
+    socket_address from_;
+};
+
+namespace detail {
+class [[nodiscard]] receive_unix_datagram_op : public receive_message_base {
+public:
+    receive_unix_datagram_op(int fd, std::span<std::byte> into) noexcept
+        : receive_message_base(fd, into) {}
+    received_datagram await_resume() {
+        received_message m = take();
+        return {std::move(m), sender()};
+    }
+};
+} // namespace detail
+
+class unix_datagram {
+public:
+    /// None.
+    unix_datagram() noexcept = default;
+    explicit unix_datagram(weft::descriptor d) noexcept : fd_(std::move(d)) {}
+
+    /// Waits while the receiver's queue is full. The descriptors, at most 32, must stay open until
+    /// it is done.
+    [[nodiscard]] detail::send_message_op send_to(std::span<const std::byte> bytes,
+                                                  const socket_address& to,
+                                                  std::span<const int> descriptors = {}) {
+        return {fd(), bytes, descriptors, to};
+    }
+    /// To where the socket is connected.
+    [[nodiscard]] detail::send_message_op send(std::span<const std::byte> bytes,
+                                               std::span<const int> descriptors = {}) {
+        return {fd(), bytes, descriptors, socket_address()};
+    }
+    [[nodiscard]] detail::receive_unix_datagram_op
+    receive_from(std::span<std::byte> into) noexcept {
+        return {fd(), into};
+    }
+    /// Where send() goes from now on.
+    void connect(const socket_address& to);
+
+    [[nodiscard]] detail::close_op close() noexcept { return fd_.close(); }
+    [[nodiscard]] socket_address local_address() const { return detail::local_address(fd()); }
+    [[nodiscard]] const weft::descriptor& descriptor() const noexcept { return fd_; }
+    [[nodiscard]] int fd() const noexcept { return fd_.get(); }
+    [[nodiscard]] bool is_open() const noexcept { return static_cast<bool>(fd_); }
+
+private:
+    weft::descriptor fd_;
+};
+
+/// A socket with an address of its own. A path must not exist; its mode is 0600.
+[[nodiscard]] unix_datagram bind_unix_datagram(const socket_address& a);
+/// A socket without an address, that sends.
+[[nodiscard]] unix_datagram open_unix_datagram();
+/// Two sockets that are connected to each other.
+[[nodiscard]] std::pair<unix_datagram, unix_datagram> unix_datagram_pair();
 
 /// Two streams that are connected to each other.
 [[nodiscard]] std::pair<unix_stream, unix_stream> unix_stream_pair();
