@@ -411,18 +411,18 @@ TEST_CASE("context: a task runs in a copy taken when it is created", "[CV-10]") 
 TEST_CASE("context: a child of a group copies from whoever spawns it", "[CV-10]") {
     weft::run([]() -> task<> {
         int seen = 0;
+        auto leaf = [&]() -> task<> {
+            seen = number.get();
+            co_return;
+        };
+        auto middle = [&](weft::task_group& g) -> task<> {
+            co_await weft::yield();
+            number.set(2);
+            g.spawn(leaf());
+        };
         co_await weft::with_task_group([&](weft::task_group& g) -> task<> {
             number.set(1);
-            auto leaf = [&]() -> task<> {
-                seen = number.get();
-                co_return;
-            };
-            auto middle = [&, leaf]() -> task<> {
-                co_await weft::yield();
-                number.set(2);
-                g.spawn(leaf());
-            };
-            g.spawn(middle());
+            g.spawn(middle(g));
             co_await weft::yield();
         });
         CHECK(seen == 2);
