@@ -1,0 +1,722 @@
+// SPDX-License-Identifier: MIT
+#include <weft/executors/impl/pool_machine.hpp>
+
+#include <catch2/catch.hpp>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <deque>
+#include <memory>
+#include <random>
+#include <set>
+
+namespace {
+
+using namespace weft;
+using namespace weft::detail;
+using namespace std::chrono_literals;
+using kind = pool_machine::action_kind;
+using answer = pool_machine::answer;
+using state = pool_machine::worker_state;
+
+const auto sigkill = ipc::exit_status::by_signal(SIGKILL);
+
+// A machine with its clock. What it wants done is noted; spawning is carried out at once unless told otherwise.
+struct bench {
+    explicit bench(unsigned workers, std::size_t pending = 1000) : m(limits(workers, pending)) {}
+
+    static pool_machine::limits limits(unsigned workers, std::size_t pending) {
+        pool_machine::limits l;
+        l.workers = workers;
+        l.pending = pending;
+        return l;
+    }
+
+    void run() {
+        while (auto a = m.next()) {
+            switch (a->what) {
+            case kind::complete:
+                completed.push_back(a->task);
+                break;
+            case kind::spawn:
+                ++spawns;
+                if (spawn_error != 0)
+                    m.spawn_failed(a->worker, spawn_error, now);
+                else
+                    m.spawned(a->worker, next_pid++, now);
+                break;
+            case kind::send_task:
+                sent.push_back(a->task);
+                break;
+            case kind::send_stop:
+                stops.push_back(a->worker);
+                break;
+            case kind::send_quit:
+                quits.push_back(a->worker);
+                break;
+            case kind::kill:
+                kills.push_back(a->worker);
+                break;
+            }
+        }
+    }
+    // All workers up and ready.
+    void start() {
+        m.start(now);
+        run();
+        for (unsigned i = 0; i != m.workers(); ++i)
+            m.ready(i, now);
+        run();
+    }
+    answer submit(pool_task& t) {
+        answer a = m.submit(t, now);
+        run();
+        return a;
+    }
+    void pass(duration d) {
+        now += d;
+        m.advance(now);
+        run();
+    }
+    void finish(unsigned worker) {
+        m.finished(worker, false, now);
+        run();
+    }
+    void die(unsigned worker, ipc::exit_status s = sigkill) {
+        m.died(worker, s, now);
+        run();
+    }
+    [[nodiscard]] state state_of(unsigned i) const { return m.worker(i).state; }
+
+    time_point now = time_point(100s);
+    pool_machine m;
+    int next_pid = 1000;
+    int spawn_error = 0;
+    int spawns = 0;
+    std::vector<pool_task*> completed, sent;
+    std::vector<unsigned> stops, quits, kills;
+};
+
+} // namespace
+
+TEST_CASE("pool_machine: tasks go to idle workers, first come first served") {
+    bench b(2);
+    pool_task t[4];
+    CHECK(b.submit(t[0]) == answer::accepted);
+    CHECK(b.sent.empty()); // nobody is up yet
+    b.start();
+    for (int i = 1; i != 4; ++i)
+        CHECK(b.submit(t[i]) == answer::accepted);
+    CHECK(b.sent == std::vector<pool_task*>{&t[0], &t[1]}); // one at a time each, no look-ahead
+    CHECK(b.m.queued() == 2);
+
+    b.finish(t[1].worker);
+    CHECK(b.completed == std::vector<pool_task*>{&t[1]});
+    CHECK(t[1].outcome == task_outcome::finished);
+    CHECK(b.sent.back() == &t[2]);
+    b.finish(t[2].worker);
+    CHECK(b.sent.back() == &t[3]);
+    CHECK(b.m.done() == 2);
+}
+
+TEST_CASE("pool_machine: the queue has a bound", "[P5]") {
+    bench b(1, 2);
+    pool_task t[3];
+    CHECK(b.submit(t[0]) == answer::accepted);
+    CHECK(b.submit(t[1]) == answer::accepted);
+    CHECK(b.submit(t[2]) == answer::full);
+    b.start();
+    CHECK(b.submit(t[2]) == answer::accepted);
+    b.m.terminate(b.now);
+    b.run();
+}
+
+TEST_CASE("pool_machine: a death fails the task that the worker held, and only that", "[P8]") {
+    bench b(2);
+    b.start();
+    pool_task t[3];
+    for (auto& x : t)
+        b.submit(x);
+    unsigned victim = t[0].worker;
+    int pid = b.m.worker(victim).pid;
+    b.die(victim);
+    CHECK(b.completed == std::vector<pool_task*>{&t[0]});
+    CHECK(t[0].outcome == task_outcome::lost);
+    CHECK(t[0].pid == pid);
+    CHECK(t[0].status == sigkill);
+    // The slot is filled anew, and the waiting task runs there.
+    CHECK(b.state_of(victim) == state::starting);
+    CHECK(b.m.respawned() == 1);
+    b.m.ready(victim, b.now);
+    b.run();
+    CHECK(t[2].worker == victim);
+    CHECK(b.state_of(victim) == state::running);
+    CHECK(t[1].at == pool_task::place::worker);
+}
+
+TEST_CASE("pool_machine: an idle worker that dies is replaced and fails nobody", "[P8]") {
+    bench b(2);
+    b.start();
+    b.die(1);
+    CHECK(b.completed.empty());
+    CHECK(b.state_of(1) == state::starting);
+    pool_task t;
+    b.submit(t);
+    CHECK(t.worker == 0);
+    b.finish(0);
+}
+
+TEST_CASE("pool_machine: a task that may be retried is, as often as that and first in the queue",
+          "[P8]") {
+    bench b(1);
+    b.start();
+    pool_task safe, next;
+    safe.retries = 1;
+    b.submit(safe);
+    b.submit(next);
+    b.die(0);
+    CHECK(b.completed.empty());
+    b.m.ready(0, b.now);
+    b.run();
+    CHECK(b.sent == std::vector<pool_task*>{&safe, &safe});
+    b.die(0);
+    CHECK(b.completed == std::vector<pool_task*>{&safe});
+    CHECK(safe.outcome == task_outcome::lost);
+    b.m.ready(0, b.now);
+    b.run();
+    CHECK(b.sent.back() == &next);
+    b.finish(0);
+}
+
+TEST_CASE("pool_machine: five deaths in ten seconds without a finished task break the pool",
+          "[P9]") {
+    bench b(1);
+    b.start();
+    pool_task waiting[2];
+    pool_task held[5];
+    auto die_holding = [&](pool_task& t) {
+        b.submit(t);
+        b.now += 1s;
+        b.die(0);
+        b.m.ready(0, b.now);
+        b.run();
+    };
+    for (int i = 0; i != 4; ++i)
+        die_holding(held[i]);
+    CHECK_FALSE(b.m.is_broken());
+    b.submit(held[4]);
+    b.submit(waiting[0]);
+    b.submit(waiting[1]);
+    b.die(0);
+    CHECK(b.m.is_broken());
+    CHECK(b.m.reason() ==
+          "5 workers died without a finished task between them; the last one killed "
+          "by signal 9 (SIGKILL)");
+    CHECK(held[4].outcome == task_outcome::lost);
+    CHECK(waiting[0].outcome == task_outcome::broken);
+    CHECK(waiting[1].outcome == task_outcome::broken);
+    pool_task late;
+    CHECK(b.submit(late) == answer::broken);
+    CHECK(b.m.closed());
+}
+
+TEST_CASE("pool_machine: deaths don't break a pool that gets something done, or that has time",
+          "[P9]") {
+    bench b(1);
+    b.start();
+    auto round = [&](bool finish_one) {
+        if (finish_one) {
+            pool_task done;
+            b.submit(done);
+            b.finish(0);
+        }
+        b.die(0);
+        b.m.ready(0, b.now);
+        b.run();
+    };
+    for (int i = 0; i != 20; ++i)
+        round(true);
+    CHECK_FALSE(b.m.is_broken());
+    for (int i = 0; i != 20; ++i) {
+        b.now += 2501ms; // the fifth is more than ten seconds after the first
+        round(false);
+    }
+    CHECK_FALSE(b.m.is_broken());
+}
+
+TEST_CASE(
+    "pool_machine: if the first worker comes back at once the pool is broken, without a second "
+    "try",
+    "[P9]") {
+    bench b(1);
+    b.m.start(b.now);
+    b.run();
+    pool_task t;
+    b.submit(t);
+    SECTION("by exit") {
+        b.die(0, ipc::exit_status::by_exit(0));
+        CHECK(b.m.reason() == "the first worker exited with code 0 before it could work");
+    }
+    SECTION("after its channel was closed") {
+        b.m.misbehaved(0, b.now);
+        b.run();
+        b.die(0, ipc::exit_status::by_exit(3));
+        CHECK(b.m.reason() == "the first worker exited with code 3 before it could work");
+    }
+    SECTION("by silence") {
+        b.pass(10s - 1ns);
+        CHECK(b.kills.empty());
+        b.pass(1ns);
+        CHECK(b.kills == std::vector<unsigned>{0});
+        b.die(0);
+        CHECK(b.m.reason() == "the first worker didn't answer within the start deadline");
+    }
+    CHECK(b.m.is_broken());
+    CHECK(t.outcome == task_outcome::broken);
+    CHECK(b.spawns == 1);
+    CHECK(b.m.closed());
+}
+
+TEST_CASE("pool_machine: a worker that is killed while it starts is replaced", "[P8]") {
+    bench b(1);
+    b.m.start(b.now);
+    b.run();
+    pool_task t;
+    b.submit(t);
+    b.die(0);
+    CHECK_FALSE(b.m.is_broken());
+    b.m.ready(0, b.now);
+    b.run();
+    CHECK(b.sent == std::vector<pool_task*>{&t});
+    b.finish(0);
+}
+
+TEST_CASE("pool_machine: workers that never come up break the pool, however slowly they fail",
+          "[P9]") {
+    bench b(1);
+    b.start(); // the first one did come up
+    b.die(0);
+    int n = 0;
+    while (!b.m.is_broken() && n < 100) {
+        b.pass(10s); // the start deadline
+        b.die(0);
+        ++n;
+    }
+    CHECK(n == 5);
+}
+
+TEST_CASE("pool_machine: a queued task that is cancelled is out at once") {
+    bench b(1);
+    b.start();
+    pool_task running, queued;
+    b.submit(running);
+    b.submit(queued);
+    CHECK(b.m.cancel(queued, b.now));
+    CHECK(b.m.queued() == 0);
+    b.finish(0);
+    CHECK(b.completed == std::vector<pool_task*>{&running});
+}
+
+TEST_CASE("pool_machine: a running task that is cancelled is asked, and killed after its grace",
+          "[P10]") {
+    bench b(1);
+    b.start();
+    pool_task t, next;
+    t.grace = 2s;
+    b.submit(t);
+    b.submit(next);
+    CHECK_FALSE(b.m.cancel(t, b.now));
+    b.run();
+    CHECK(b.stops == std::vector<unsigned>{0});
+
+    SECTION("it answers in time") {
+        b.pass(1s);
+        b.finish(0);
+        CHECK(t.outcome == task_outcome::finished);
+        CHECK(b.sent.back() == &next);
+        b.pass(10s); // the grace is forgotten
+        CHECK(b.kills.empty());
+    }
+    SECTION("it doesn't") {
+        b.pass(2s - 1ns);
+        CHECK(b.kills.empty());
+        b.pass(1ns);
+        CHECK(b.kills == std::vector<unsigned>{0});
+        CHECK(b.completed.empty()); // its scope waits until it is gone
+        b.die(0);
+        CHECK(t.outcome == task_outcome::stopped);
+        b.m.ready(0, b.now);
+        b.run();
+        CHECK(b.sent.back() == &next);
+    }
+    SECTION("its answer overtakes the kill") {
+        b.pass(2s);
+        b.finish(0);
+        CHECK(t.outcome == task_outcome::finished);
+        b.die(0);
+        CHECK(b.completed == std::vector<pool_task*>{&t});
+    }
+    SECTION("its worker dies by itself") {
+        t.retries = 5;
+        b.die(0);
+        CHECK(t.outcome == task_outcome::lost); // and it isn't tried again
+    }
+    if (next.at == pool_task::place::worker)
+        b.finish(0);
+}
+
+TEST_CASE("pool_machine: without grace a running task is killed at once; such deaths don't count",
+          "[P9][P10]") {
+    bench b(1);
+    b.start();
+    for (int i = 0; i != 20; ++i) {
+        pool_task t;
+        b.submit(t);
+        CHECK_FALSE(b.m.cancel(t, b.now));
+        b.run();
+        b.die(0);
+        CHECK(t.outcome == task_outcome::stopped);
+        b.m.ready(0, b.now);
+        b.run();
+    }
+    CHECK_FALSE(b.m.is_broken());
+    CHECK(b.kills.size() == 20);
+}
+
+TEST_CASE("pool_machine: a task that was given to a worker but not sent is out at once") {
+    bench b(1);
+    b.start();
+    pool_task t, next;
+    CHECK(b.m.submit(t, b.now) == answer::accepted);
+    CHECK(b.m.submit(next, b.now) == answer::accepted);
+    CHECK(b.m.cancel(t, b.now));
+    b.run();
+    CHECK(b.sent == std::vector<pool_task*>{&next});
+    b.finish(0);
+}
+
+TEST_CASE("pool_machine: shutdown finishes what was accepted and sends everybody home", "[P10]") {
+    bench b(2);
+    b.start();
+    pool_task t[3];
+    for (auto& x : t)
+        b.submit(x);
+    b.m.shut_down(never, never, b.now);
+    b.run();
+    pool_task late;
+    CHECK(b.submit(late) == answer::closed);
+    CHECK(b.quits.empty());
+    b.finish(t[0].worker);
+    CHECK(t[2].worker == t[0].worker);
+    b.finish(t[1].worker);
+    CHECK(b.quits == std::vector<unsigned>{t[1].worker});
+    b.finish(t[2].worker);
+    CHECK(b.quits.size() == 2);
+    b.die(t[1].worker, ipc::exit_status::by_exit(0));
+    CHECK_FALSE(b.m.closed());
+
+    // The other one doesn't go.
+    b.pass(5s);
+    CHECK(b.kills == std::vector<unsigned>{t[2].worker});
+    b.die(t[2].worker);
+    CHECK(b.m.closed());
+    CHECK(b.m.next_deadline() == never);
+}
+
+TEST_CASE("pool_machine: a worker that dies during shutdown is replaced only if work is left") {
+    bench b(1);
+    b.start();
+    pool_task t[2];
+    b.submit(t[0]);
+    b.submit(t[1]);
+    b.m.shut_down(never, never, b.now);
+    b.run();
+    b.die(0);
+    CHECK(t[0].outcome == task_outcome::lost);
+    CHECK(b.state_of(0) == state::starting);
+    b.m.ready(0, b.now);
+    b.run();
+    b.die(0);
+    CHECK(t[1].outcome == task_outcome::lost);
+    CHECK(b.m.closed());
+    CHECK_FALSE(b.m.is_broken());
+}
+
+TEST_CASE("pool_machine: shutdown with a deadline asks before it and kills at it", "[P10]") {
+    bench b(1);
+    b.start();
+    pool_task running, queued;
+    running.retries = 3;
+    b.submit(running);
+    b.submit(queued);
+    b.m.shut_down(b.now + 3s, b.now + 4s, b.now);
+    b.run();
+    CHECK(b.stops.empty());
+    CHECK(b.m.next_deadline() == b.now + 3s);
+    b.pass(3s);
+    CHECK(queued.outcome == task_outcome::terminated);
+    CHECK(b.stops == std::vector<unsigned>{0});
+    CHECK(b.kills.empty());
+    b.pass(1s);
+    CHECK(b.kills == std::vector<unsigned>{0});
+    b.die(0);
+    CHECK(running.outcome == task_outcome::terminated);
+    CHECK(b.m.closed());
+}
+
+TEST_CASE("pool_machine: terminate fails everything and kills everybody", "[P10]") {
+    bench b(2);
+    b.start();
+    pool_task t[4];
+    for (auto& x : t)
+        b.submit(x);
+    CHECK_FALSE(b.m.cancel(t[0], b.now));
+    b.m.terminate(b.now);
+    b.run();
+    CHECK(t[2].outcome == task_outcome::terminated);
+    CHECK(t[3].outcome == task_outcome::terminated);
+    CHECK(b.kills.size() == 2);
+    b.die(0);
+    b.die(1);
+    CHECK(t[0].outcome == task_outcome::stopped); // as was asked of it
+    CHECK(t[1].outcome == task_outcome::terminated);
+    CHECK(b.m.closed());
+}
+
+TEST_CASE("pool_machine: while processes are short it tries again, more and more slowly", "[P16]") {
+    bench b(1);
+    b.spawn_error = EAGAIN;
+    b.m.start(b.now);
+    b.run();
+    pool_task t;
+    b.submit(t);
+    std::vector<duration> waits;
+    for (int i = 0; i != 12; ++i) {
+        duration wait = b.m.next_deadline() - b.now;
+        waits.push_back(wait);
+        b.pass(wait);
+    }
+    CHECK(waits.front() == 5ms);
+    CHECK(waits[1] == 10ms);
+    CHECK(waits.back() == 1s);
+    CHECK(b.spawns == 13);
+    CHECK_FALSE(b.m.is_broken());
+    CHECK(t.outcome == task_outcome::none);
+
+    b.spawn_error = 0;
+    b.pass(b.m.next_deadline() - b.now);
+    b.m.ready(0, b.now);
+    b.run();
+    CHECK(b.sent == std::vector<pool_task*>{&t});
+    b.finish(0);
+}
+
+TEST_CASE("pool_machine: who waits while nobody can be started learns it in time", "[P2][P16]") {
+    bench b(1);
+    b.spawn_error = ENOMEM;
+    b.m.start(b.now);
+    b.run();
+    pool_task t;
+    b.submit(t);
+    time_point start = b.now;
+    while (t.outcome == task_outcome::none && b.now < start + 1h)
+        b.pass(b.m.next_deadline() - b.now);
+    CHECK(t.outcome == task_outcome::no_worker);
+    CHECK(t.error_number == ENOMEM);
+    CHECK(b.now - start <= 10s + 1s);
+    CHECK_FALSE(b.m.is_broken());
+}
+
+TEST_CASE("pool_machine: a program that can't be started breaks the pool", "[P12]") {
+    bench b(2);
+    b.spawn_error = EACCES;
+    pool_task t;
+    b.submit(t);
+    b.m.start(b.now);
+    b.run();
+    CHECK(b.m.is_broken());
+    CHECK(t.outcome == task_outcome::broken);
+    CHECK(b.m.reason() == "no worker can be started: Permission denied");
+}
+
+TEST_CASE("pool_machine: a worker that talks nonsense is killed, and it counts as a death",
+          "[P9]") {
+    bench b(1);
+    b.start();
+    int n = 0;
+    while (!b.m.is_broken() && n < 100) {
+        b.m.misbehaved(0, b.now);
+        b.run();
+        CHECK(b.state_of(0) == state::dying);
+        b.die(0);
+        b.m.ready(0, b.now);
+        b.run();
+        ++n;
+    }
+    CHECK(n == 5);
+}
+
+TEST_CASE("pool_machine: an answer without a task and a second greeting are nonsense") {
+    bench b(2);
+    b.start();
+    b.m.finished(0, false, b.now);
+    CHECK(b.state_of(0) == state::dying);
+    b.m.ready(1, b.now);
+    CHECK(b.state_of(1) == state::dying);
+}
+
+// Random events against random pools. Whatever happens, each task has one outcome, and in the end everything ends.
+TEST_CASE("pool_machine: every task has one outcome in every order of events", "[P1][P3][P10]") {
+    const unsigned first_seed = std::random_device()();
+    for (unsigned seed = first_seed; seed != first_seed + 3000; ++seed) {
+        CAPTURE(seed);
+        std::mt19937 random(seed);
+        auto pick = [&](std::size_t n) { return static_cast<std::size_t>(random() % n); };
+        pool_machine::limits l;
+        l.workers = 1 + static_cast<unsigned>(pick(4));
+        l.pending = 1 + pick(20);
+        l.deaths = 1 + static_cast<unsigned>(pick(6));
+        pool_machine m(l);
+        time_point now = time_point(1000s);
+
+        struct task : pool_task {
+            bool withdrawn = false;
+            bool told = false;
+        };
+        std::deque<task> tasks;
+        enum class process { none, up, ready, killed };
+        std::vector<process> processes(l.workers, process::none);
+        std::vector<bool> quitting(l.workers, false);
+        std::vector<const pool_task*> holds(l.workers, nullptr);
+        int pid = 1;
+        bool faults = true;
+
+        auto drain = [&] {
+            while (auto a = m.next()) {
+                auto w = static_cast<std::size_t>(a->worker);
+                switch (a->what) {
+                case kind::complete: {
+                    auto* t = static_cast<task*>(a->task);
+                    REQUIRE_FALSE(t->told);
+                    REQUIRE_FALSE(t->withdrawn);
+                    REQUIRE(t->outcome != task_outcome::none);
+                    REQUIRE(t->at == pool_task::place::done);
+                    t->told = true;
+                    break;
+                }
+                case kind::spawn:
+                    REQUIRE(processes[w] == process::none);
+                    if (faults && pick(5) == 0) {
+                        m.spawn_failed(a->worker, pick(30) == 0 ? ENOENT : EAGAIN, now);
+                    } else {
+                        m.spawned(a->worker, pid++, now);
+                        processes[w] = process::up;
+                        quitting[w] = false;
+                        holds[w] = nullptr;
+                    }
+                    break;
+                case kind::send_task:
+                    REQUIRE(processes[w] == process::ready);
+                    REQUIRE(holds[w] == nullptr); // one at a time
+                    REQUIRE_FALSE(quitting[w]);
+                    holds[w] = a->task;
+                    break;
+                case kind::send_stop:
+                    REQUIRE(holds[w] == a->task);
+                    break;
+                case kind::send_quit:
+                    REQUIRE(holds[w] == nullptr);
+                    quitting[w] = true;
+                    break;
+                case kind::kill:
+                    REQUIRE(processes[w] != process::none);
+                    processes[w] = process::killed;
+                    break;
+                }
+            }
+        };
+        auto step = [&](bool may_submit) {
+            auto w = pick(l.workers);
+            auto i = static_cast<unsigned>(w);
+            switch (pick(8)) {
+            case 0:
+                if (may_submit) {
+                    task& t = tasks.emplace_back();
+                    t.retries = static_cast<unsigned>(pick(3));
+                    t.grace = 100ms * static_cast<long>(pick(4));
+                    if (m.submit(t, now) != answer::accepted)
+                        tasks.pop_back();
+                }
+                break;
+            case 1:
+                if (!tasks.empty()) {
+                    task& t = tasks[pick(tasks.size())];
+                    if (!t.told && !t.withdrawn && t.outcome == task_outcome::none &&
+                        !t.cancel_asked)
+                        t.withdrawn = m.cancel(t, now);
+                }
+                break;
+            case 2: // a process gets on
+            case 3:
+                if (processes[w] == process::up) {
+                    processes[w] = process::ready;
+                    m.ready(i, now);
+                } else if (holds[w] != nullptr &&
+                           (processes[w] == process::ready || pick(3) == 0)) {
+                    holds[w] = nullptr;
+                    m.finished(i, pick(4) == 0, now);
+                } else if (processes[w] == process::ready && quitting[w]) {
+                    processes[w] = process::none;
+                    m.died(i, ipc::exit_status::by_exit(0), now);
+                }
+                break;
+            case 4:
+                if (processes[w] == process::killed ||
+                    (faults && processes[w] != process::none && pick(4) == 0)) {
+                    processes[w] = process::none;
+                    holds[w] = nullptr;
+                    m.died(i, sigkill, now);
+                }
+                break;
+            case 5:
+                if (faults && processes[w] != process::none && pick(20) == 0)
+                    m.misbehaved(i, now);
+                break;
+            default:
+                now += std::chrono::milliseconds(pick(400));
+                m.advance(now);
+                break;
+            }
+            drain();
+        };
+
+        m.start(now);
+        drain();
+        std::size_t steps = 50 + pick(300);
+        for (std::size_t n = 0; n != steps; ++n)
+            step(true);
+        faults = false;
+        switch (pick(3)) {
+        case 0:
+            m.terminate(now);
+            break;
+        case 1:
+            m.shut_down(now + 1s, now + 2s, now);
+            break;
+        default:
+            m.shut_down(never, never, now);
+            break;
+        }
+        drain();
+        time_point end = now + 60s;
+        while (!m.closed() && now < end)
+            step(true);
+        REQUIRE(m.closed());
+        REQUIRE(m.queued() == 0);
+        REQUIRE(std::all_of(processes.begin(), processes.end(),
+                            [](process p) { return p == process::none; }));
+        for (const task& t : tasks)
+            REQUIRE(t.told != t.withdrawn);
+    }
+}
