@@ -119,7 +119,7 @@ private:
     struct worker {
         std::thread thread;
         std::atomic<std::uint32_t> parked{0};
-        thread_call_base* handed = nullptr;  // guarded by the lock, as are the following
+        thread_call_base* handed = nullptr; // guarded by the lock, as are the following
         thread_call_base* running = nullptr;
         worker* next_idle = nullptr;
         unsigned number = 0;
@@ -295,7 +295,8 @@ void thread_call_base::cancel_call(operation& op) noexcept {
     if (self.pool_.withdraw(self)) {
         self.stopped();
     } else if (self.stop_) {
-        self.cancelled_.store(true, std::memory_order_release); // pairs with the acquire in leave_pool
+        self.cancelled_.store(true,
+                              std::memory_order_release); // pairs with the acquire in leave_pool
         self.stop_->request_stop(); // runs callbacks; the frame can't be resumed before we return
     }
 }

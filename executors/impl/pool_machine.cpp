@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "pool_machine.hpp"
 
+#include <weft/ipc/detail/worker_role.hpp>
 #include <weft/runtime/assert.hpp>
 
 #include <algorithm>
@@ -475,9 +476,11 @@ std::string pool_machine::reason() const {
     case break_reason::cannot_spawn:
         return std::string("no worker can be started: ") + std::strerror(spawn_error_);
     case break_reason::first_ended:
-        return "the first worker " + last_status_.text() + " before it could work";
+        return "the first worker " + last_status_.text() +
+               " before it could work: " + ipc::detail::missing_line;
     case break_reason::first_silent:
-        return "the first worker didn't answer within the start deadline";
+        return std::string("the first worker didn't answer within the start deadline: ") +
+               ipc::detail::missing_line;
     case break_reason::starts_fail:
         return std::to_string(failed_starts_) + " workers in a row didn't come up; the last one " +
                last_status_.text();

@@ -43,7 +43,7 @@ public:
         worker_state state;
         int pid;
         std::uint64_t tasks_done;
-        time_point since; // when it entered the state; for running: when the task began
+        time_point since;  // when it entered the state; for running: when the task began
         std::uint64_t tag; // of the task that it holds
     };
 

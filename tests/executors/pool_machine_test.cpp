@@ -22,7 +22,8 @@ using state = pool_machine::worker_state;
 
 const auto sigkill = ipc::exit_status::by_signal(SIGKILL);
 
-// A machine with its clock. What it wants done is noted; spawning is carried out at once unless told otherwise.
+// A machine with its clock. What it wants done is noted; spawning is carried out at once unless
+// told otherwise.
 struct bench {
     explicit bench(unsigned workers, std::size_t pending = 1000) : m(limits(workers, pending)) {}
 
@@ -256,13 +257,13 @@ TEST_CASE(
     b.submit(t);
     SECTION("by exit") {
         b.die(0, ipc::exit_status::by_exit(0));
-        CHECK(b.m.reason() == "the first worker exited with code 0 before it could work");
+        CHECK_THAT(b.m.reason(), Catch::StartsWith("the first worker exited with code 0 "));
     }
     SECTION("after its channel was closed") {
         b.m.misbehaved(0, b.now);
         b.run();
         b.die(0, ipc::exit_status::by_exit(3));
-        CHECK(b.m.reason() == "the first worker exited with code 3 before it could work");
+        CHECK_THAT(b.m.reason(), Catch::StartsWith("the first worker exited with code 3 "));
     }
     SECTION("by silence") {
         b.pass(10s - 1ns);
@@ -270,7 +271,7 @@ TEST_CASE(
         b.pass(1ns);
         CHECK(b.kills == std::vector<unsigned>{0});
         b.die(0);
-        CHECK(b.m.reason() == "the first worker didn't answer within the start deadline");
+        CHECK_THAT(b.m.reason(), Catch::StartsWith("the first worker didn't answer"));
     }
     CHECK(b.m.is_broken());
     CHECK(t.outcome == task_outcome::broken);
@@ -566,7 +567,8 @@ TEST_CASE("pool_machine: an answer without a task and a second greeting are nons
     CHECK(b.state_of(1) == state::dying);
 }
 
-// Random events against random pools. Whatever happens, each task has one outcome, and in the end everything ends.
+// Random events against random pools. Whatever happens, each task has one outcome, and in the end
+// everything ends.
 TEST_CASE("pool_machine: every task has one outcome in every order of events", "[P1][P3][P10]") {
     const unsigned first_seed = std::random_device()();
     for (unsigned seed = first_seed; seed != first_seed + 3000; ++seed) {

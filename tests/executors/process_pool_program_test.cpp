@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: MIT
+// Whole programs with a process pool (pool_program.cpp): one that is killed, and those that lack
+// the line in main().
+#include <weft/ipc/process.hpp>
+
+#include <catch2/catch.hpp>
+
+#include <array>
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <dirent.h>
+#include <fcntl.h>
+#include <fstream>
+#include <iterator>
+#include <poll.h>
+#include <random>
+#include <sstream>
+#include <string>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include <vector>
+
+namespace {
+
+using namespace weft;
+using namespace weft::ipc;
+using namespace std::chrono_literals;
+using steady = std::chrono::steady_clock;
+
+bool readable_within(int fd, std::chrono::milliseconds d) {
+    pollfd p{fd, POLLIN, 0};
+    return ::poll(&p, 1, static_cast<int>(d.count())) == 1;
+}
+
+// It lies beside this program.
+std::string pool_program() {
+    char self[4096];
+    auto n = ::readlink("/proc/self/exe", self, sizeof self);
+    REQUIRE(n > 0);
+    std::string path(self, static_cast<std::size_t>(n));
+    return path.substr(0, path.rfind('/')) + "/executors/pool_program";
+}
+
+class running_program {
+public:
+    explicit running_program(const char* mode) {
+        int ends[2];
+        REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
+        output_.reset(ends[0]);
+        descriptor theirs(ends[1]);
+        starts_.reset(::memfd_create("starts", MFD_CLOEXEC));
+        // Nobody else's name: it also tells which processes come from this one.
+        path_ = "/proc/" + std::to_string(::getpid()) + "/fd/" + std::to_string(starts_.get());
+        ::setenv("WEFT_TEST_STARTS", path_.c_str(), 1);
+        ::setenv("WEFT_TEST_MODE", mode, 1);
+        std::string program = pool_program();
+        const std::array<const char*, 3> arguments{program.c_str(), mode, nullptr};
+        const std::array<int, 1> passed{theirs.get()};
+        process_ = spawn({.path = program.c_str(), .arguments = arguments, .descriptors = passed});
+        ::unsetenv("WEFT_TEST_STARTS");
+        ::unsetenv("WEFT_TEST_MODE");
+    }
+
+    std::string read_line() {
+        std::string line;
+        char c = 0;
+        while (c != '\n') {
+            REQUIRE(readable_within(output_.get(), 20s));
+            if (::read(output_.get(), &c, 1) != 1)
+                break; // the program ended
+            line += c;
+        }
+        return line;
+    }
+    exit_status wait() {
+        REQUIRE(readable_within(process_.pidfd(), 20s));
+        auto status = process_.try_wait();
+        REQUIRE(status);
+        return *status;
+    }
+    void kill() { CHECK(process_.send_signal(SIGKILL)); }
+
+    // How often the program was started, by us and by itself.
+    [[nodiscard]] long starts() const {
+        struct stat s{};
+        REQUIRE(::fstat(starts_.get(), &s) == 0);
+        return static_cast<long>(s.st_size);
+    }
+
+    // How many processes there are that it started, or that those started.
+    [[nodiscard]] int descendants() const {
+        const std::string mark = "WEFT_TEST_STARTS=" + path_ + '\0';
+        int n = 0;
+        DIR* dir = ::opendir("/proc");
+        REQUIRE(dir != nullptr);
+        while (const dirent* e = ::readdir(dir)) {
+            std::ifstream file(std::string("/proc/") + e->d_name + "/environ", std::ios::binary);
+            std::string environment{std::istreambuf_iterator<char>(file), {}};
+            n += environment.find(mark) == std::string::npos ? 0 : 1;
+        }
+        ::closedir(dir);
+        return n;
+    }
+
+private:
+    process process_;
+    descriptor output_, starts_;
+    std::string path_;
+};
+
+} // namespace
+
+TEST_CASE("process_pool: no worker outlives a parent that is killed", "[P11]") {
+    const unsigned seed = std::random_device()();
+    CAPTURE(seed);
+    std::mt19937 random(seed);
+    for (int round = 0; round != 8; ++round) {
+        running_program parent("orphans");
+        // Running, deaf to signals, stopped, and idle.
+        std::istringstream pids(parent.read_line());
+        std::vector<descriptor> workers;
+        for (int pid = 0; pids >> pid;) {
+            workers.emplace_back(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+            REQUIRE(workers.back());
+        }
+        REQUIRE(workers.size() == 4);
+        ::poll(nullptr, 0, static_cast<int>(random() % 20)); // at some moment
+        parent.kill();
+        auto killed = steady::now();
+        parent.wait();
+        for (const descriptor& w : workers)
+            CHECK(readable_within(w.get(), 2s));
+        CHECK(steady::now() - killed < 2s);
+    }
+}
+
+TEST_CASE("process_pool: a parent that is killed while workers start leaves none", "[P11]") {
+    const unsigned seed = std::random_device()();
+    CAPTURE(seed);
+    std::mt19937 random(seed);
+    for (int round = 0; round != 30; ++round) {
+        running_program parent("orphans");
+        ::poll(nullptr, 0, static_cast<int>(random() % 30));
+        parent.kill();
+        parent.wait();
+        auto end = steady::now() + 2s;
+        while (parent.descendants() != 0 && steady::now() < end)
+            ::poll(nullptr, 0, 5);
+        CHECK(parent.descendants() == 0);
+    }
+}
+
+TEST_CASE("process_pool: a main() without worker_entry is told so, before anything is started") {
+    running_program program("without");
+    std::string said = program.read_line();
+    CHECK_THAT(said, Catch::Contains("worker_entry(argc, argv)"));
+    CHECK(program.wait() == exit_status::by_exit(0));
+    CHECK(program.starts() == 1);
+}
+
+TEST_CASE("process_pool: workers that don't notice what they are are no fork bomb", "[P2][P9]") {
+    auto begin = steady::now();
+    SECTION("they go on with main and want a pool") {
+        running_program program("late");
+        std::string said = program.read_line();
+        CHECK_THAT(said, Catch::Contains("exited with code 3 before it could work") &&
+                             Catch::Contains("worker_entry(argc, argv)"));
+        CHECK(program.wait() == exit_status::by_exit(0));
+        CHECK(program.starts() <= 4); // itself and three workers
+    }
+    SECTION("they do something else for ever") {
+        running_program program("silent");
+        std::string said = program.read_line();
+        CHECK_THAT(said, Catch::Contains("didn't answer within the start deadline") &&
+                             Catch::Contains("worker_entry(argc, argv)"));
+        CHECK(program.wait() == exit_status::by_exit(0));
+        CHECK(program.starts() == 4);
+    }
+    CHECK(steady::now() - begin < 10s);
+}

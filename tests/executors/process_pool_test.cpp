@@ -1,0 +1,800 @@
+// SPDX-License-Identifier: MIT
+#include <weft/executors/process_pool.hpp>
+
+#include <weft/ipc/error.hpp>
+#include <weft/ipc/error_registry.hpp>
+#include <weft/runtime/cancellation.hpp>
+#include <weft/runtime/error.hpp>
+#include <weft/runtime/runtime.hpp>
+#include <weft/runtime/sleep.hpp>
+#include <weft/runtime/spawn.hpp>
+#include <weft/runtime/sync_wait.hpp>
+#include <weft/runtime/task_group.hpp>
+#include <weft/runtime/timeout.hpp>
+#include <weft/runtime/when_all.hpp>
+
+#include <catch2/catch.hpp>
+
+#include <csignal>
+#include <cstdlib>
+#include <dirent.h>
+#include <fcntl.h>
+#include <map>
+#include <numeric>
+#include <poll.h>
+#include <sys/resource.h>
+#include <thread>
+#include <unistd.h>
+
+namespace {
+
+using namespace weft;
+using namespace weft::ipc;
+using namespace std::chrono_literals;
+
+// --- What workers do -----------------------------------------------------------------------------
+
+struct own_error : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+struct unknown_error : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+struct tile {
+    int x = 0, y = 0;
+    std::vector<std::uint8_t> pixels;
+    friend bool operator==(const tile&, const tile&) = default;
+};
+// Travels one way only.
+struct one_way {
+    int value = 0;
+};
+
+[[maybe_unused]] const bool known = register_error<own_error>();
+
+int add(int a, int b) { return a + b; }
+int own_pid() { return ::getpid(); }
+int next_number() {
+    static int n = 0;
+    return ++n;
+}
+tile render(const tile& t, std::uint8_t shade) {
+    tile r = t;
+    r.pixels.assign(1000, shade);
+    return r;
+}
+std::string twice(std::string_view s) { return std::string(s) + std::string(s); }
+std::uint64_t checksum(const std::vector<std::uint64_t>& v) {
+    return std::accumulate(v.begin(), v.end(), std::uint64_t{0});
+}
+std::vector<std::uint64_t> count_to(std::uint64_t n) {
+    std::vector<std::uint64_t> v(n);
+    std::iota(v.begin(), v.end(), std::uint64_t{0});
+    return v;
+}
+void fail(int how) {
+    switch (how) {
+    case 0:
+        throw std::out_of_range("no such thing");
+    case 1:
+        throw own_error("mine");
+    case 2:
+        throw unknown_error("strange");
+    case 3:
+        throw std::system_error(ENOENT, std::system_category(), "open tea");
+    default:
+        throw how;
+    }
+}
+void die_by(int signal) {
+    // Without a core file or a sanitizer's report.
+    rlimit none{0, 0};
+    ::setrlimit(RLIMIT_CORE, &none);
+    std::signal(signal, SIG_DFL);
+    ::raise(signal);
+}
+void leave(int code) { ::_exit(code); }
+void hang() {
+    while (true)
+        ::poll(nullptr, 0, 1000);
+}
+void hang_deaf() {
+    sigset_t all;
+    ::sigfillset(&all);
+    ::pthread_sigmask(SIG_SETMASK, &all, nullptr);
+    hang();
+}
+void freeze() { ::raise(SIGSTOP); }
+int until_stopped(std::stop_token stop, int answer) {
+    while (!stop.stop_requested())
+        ::poll(nullptr, 0, 1);
+    return answer;
+}
+void until_stopped_then_fail(std::stop_token stop, bool politely) {
+    until_stopped(std::move(stop), 0);
+    if (politely)
+        throw cancelled_error();
+    throw own_error("in the middle");
+}
+// Leaves a process behind that holds the worker's end of the channel, and dies.
+void die_with_heir() {
+    if (::fork() == 0) {
+        ::poll(nullptr, 0, 3000);
+        ::_exit(0);
+    }
+    die_by(SIGKILL);
+}
+int die_once(const std::string& mark) {
+    if (int fd = ::open(mark.c_str(), O_CREAT | O_EXCL | O_CLOEXEC | O_WRONLY, 0600); fd >= 0)
+        die_by(SIGKILL);
+    return ::getpid();
+}
+std::vector<int> open_descriptors() {
+    std::vector<int> all;
+    DIR* dir = ::opendir("/proc/self/fd");
+    while (const dirent* e = ::readdir(dir)) {
+        int fd = std::atoi(e->d_name);
+        if (e->d_name[0] != '.' && fd != ::dirfd(dir))
+            all.push_back(fd);
+    }
+    ::closedir(dir);
+    std::sort(all.begin(), all.end());
+    return all;
+}
+int close_standard_streams() {
+    char c = 0;
+    auto n = ::read(STDIN_FILENO, &c, 1);
+    for (int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+        ::close(fd);
+    return static_cast<int>(n);
+}
+one_way go(one_way w) { return w; }
+one_way come() { return {7}; }
+int in_a_pool_of_its_own(int n);
+
+// --- What tests do -------------------------------------------------------------------------------
+
+using state = process_pool_statistics::state;
+
+// Waits for a condition, for ten seconds at most.
+template <class Condition>
+task<> eventually(Condition condition) {
+    time_point end = now() + 10s;
+    while (!condition()) {
+        REQUIRE(now() < end);
+        co_await sleep_for(1ms);
+    }
+}
+
+std::size_t count(const process_pool& pool, state s) {
+    auto all = pool.statistics();
+    return static_cast<std::size_t>(std::count_if(all.workers.begin(), all.workers.end(),
+                                                  [s](const auto& w) { return w.is == s; }));
+}
+task<> all_idle(const process_pool& pool, std::size_t n) {
+    co_await eventually([&pool, n] { return count(pool, state::idle) == n; });
+}
+task<> some_running(const process_pool& pool, std::size_t n) {
+    co_await eventually([&pool, n] { return count(pool, state::running) == n; });
+}
+
+// Awaits what must throw an E, and gives it.
+template <class E, class A>
+task<E> error_of(A a) {
+    bool came = false;
+    try {
+        static_cast<void>(co_await std::move(a));
+        came = true;
+    } catch (const E& e) {
+        co_return e;
+    }
+    REQUIRE_FALSE(came);
+    throw std::logic_error("unreachable");
+}
+template <class E, class A>
+    requires std::is_void_v<await_result_t<A>>
+task<E> error_of(A a) {
+    bool came = false;
+    try {
+        co_await std::move(a);
+        came = true;
+    } catch (const E& e) {
+        co_return e;
+    }
+    REQUIRE_FALSE(came);
+    throw std::logic_error("unreachable");
+}
+
+bool is_alive(int pid) { return ::kill(pid, 0) == 0; }
+
+} // namespace
+
+template <>
+struct weft::ipc::codec<one_way> {
+    static void encode(archive_writer& out, const one_way& w) {
+        if (w.value == 7)
+            throw std::length_error("seven doesn't travel");
+        ipc::encode(out, w.value);
+    }
+    static one_way decode(archive_reader& in) {
+        int n = ipc::decode<int>(in);
+        if (n == 8)
+            throw codec_error("eight doesn't arrive");
+        return {n};
+    }
+};
+
+namespace {
+
+int in_a_pool_of_its_own(int n) {
+    auto work = [](int m) -> task<int> {
+        process_pool pool({.workers = 1});
+        int r = co_await pool.submit(fn<&add>, m, 1);
+        co_await pool.shutdown();
+        co_return r;
+    };
+    return run(work(n));
+}
+
+} // namespace
+
+// --- Calls ---------------------------------------------------------------------------------------
+
+TEST_CASE("process_pool: functions are called in other processes and their results come back",
+          "[G-13][MP-POOL-02]") {
+    run([]() -> task<> {
+        process_pool pool({.workers = 2});
+        auto five = co_await pool.submit(fn<&add>, 2, 3);
+        CHECK(five == 5);
+        auto pid = co_await pool.submit(fn<&own_pid>);
+        CHECK(pid != ::getpid());
+        auto tea = co_await pool.submit(fn<&twice>, "tea");
+        CHECK(tea == "teatea");
+        tile t;
+        t.x = 1;
+        tile drawn = t;
+        drawn.pixels.assign(1000, 9);
+        auto rendered = co_await pool.submit(fn<&render>, t, 9);
+        CHECK(rendered == drawn);
+        auto stars = [](std::size_t n) { return std::string(n, '*'); };
+        auto row = co_await pool.submit(stars, 5);
+        CHECK(row == "*****");
+        auto add_up = [](auto... n) { return (n + ...); };
+        auto six = co_await pool.submit(add_up, 1, 2, 3);
+        CHECK(six == 6);
+        co_await pool.shutdown();
+    }());
+}
+
+TEST_CASE("process_pool: one task at a time for each worker, first come first served") {
+    run([]() -> task<> {
+        process_pool pool({.workers = 1});
+        std::vector<task<int>> all;
+        for (int i = 0; i != 100; ++i)
+            all.push_back(as_task(pool.submit(fn<&next_number>)));
+        auto numbers = co_await when_all(std::move(all));
+        std::vector<int> expected(100);
+        std::iota(expected.begin(), expected.end(), 1);
+        CHECK(numbers == expected);
+    }());
+}
+
+TEST_CASE("process_pool: a submission that isn't awaited does nothing") {
+    run([]() -> task<> {
+        process_pool pool({.workers = 1});
+        static_cast<void>(pool.submit(fn<&next_number>));
+        auto first = co_await pool.submit(fn<&next_number>);
+        CHECK(first == 1);
+    }());
+}
+
+TEST_CASE("process_pool: large arguments and results go both ways at once", "[CF-PPE-12][P14]") {
+    run([]() -> task<> {
+        process_pool pool({.workers = 2});
+        constexpr std::uint64_t n = 2'000'000; // 16 MB
+        const std::uint64_t sum = n * (n - 1) / 2;
+        auto v = co_await pool.submit(fn<&count_to>, n);
+        REQUIRE(v.size() == n);
+        CHECK(checksum(v) == sum);
+        auto [a, b, c, d] =
+            co_await when_all(pool.submit(fn<&checksum>, v), pool.submit(fn<&count_to>, n),
+                              pool.submit(fn<&checksum>, v), pool.submit(fn<&count_to>, n));
+        CHECK(a == sum);
+        CHECK(checksum(b) == sum);
+        CHECK(c == sum);
+        CHECK(d == v);
+    }());
+}
+
+TEST_CASE("process_pool: a worker may have a pool of its own") {
+    run([]() -> task<> {
+        process_pool pool({.workers = 1});
+        auto answer = co_await pool.submit(fn<&in_a_pool_of_its_own>, 41);
+        CHECK(answer == 42);
+    }());
+}
+
+// --- Errors --------------------------------------------------------------------------------------
+
+TEST_CASE("process_pool: errors arrive as the exceptions that they were", "[CF-PPE-09]") {
+    run([]() -> task<> {
+        process_pool pool({.workers = 1});
+        auto range = co_await error_of<std::out_of_range>(pool.submit(fn<&fail>, 0));
+        CHECK(std::string(range.what()) == "no such thing");
+        auto mine = co_await error_of<own_error>(pool.submit(fn<&fail>, 1));
+        CHECK(std::string(mine.what()) == "mine");
+        auto kernel = co_await error_of<std::system_error>(pool.submit(fn<&fail>, 3));
+        CHECK(kernel.code().value() == ENOENT);
+        CHECK(std::string(kernel.what()) == "open tea: No such file or directory");
+
+        auto strange = co_await error_of<remote_error>(pool.submit(fn<&fail>, 2));
+        CHECK(strange.text() == "strange");
+        CHECK_THAT(strange.type_name(), Catch::Contains("unknown_error"));
+#if defined(__x86_64__) || defined(__aarch64__)
+        CHECK_THAT(strange.trace(), Catch::StartsWith("#0 "));
+#endif
+        auto number = co_await error_of<remote_error>(pool.submit(fn<&fail>, 9));
+        CHECK(number.type_name() == "int");
+
+        // Each was that task's own affair.
+        auto two = co_await pool.submit(fn<&add>, 1, 1);
+        CHECK(two == 2);
+        auto s = pool.statistics();
+        CHECK(s.failed == 5);
+        CHECK(s.done == 1);
+        CHECK(s.respawned == 0);
+    }());
+}
+
+TEST_CASE("process_pool: what can't be encoded or decoded fails its own task only",
+          "[CF-PPE-04][G-12]") {
+    run([]() -> task<> {
+        process_pool pool({.workers = 1});
+        CHECK_THROWS_AS(pool.submit(fn<&go>, one_way{7}), std::length_error); // in the parent
+        co_await error_of<codec_error>(pool.submit(fn<&go>, one_way{8}));     // in the worker
+        co_await error_of<std::length_error>(pool.submit(fn<&come>));         // on its way back
+        auto arrived = co_await pool.submit(fn<&go>, one_way{1});
+        CHECK(arrived.value == 1);
+        CHECK(pool.statistics().respawned == 0);
+    }());
+}
+
+TEST_CASE("process_pool: more tasks than may wait are refused", "[P5]") {
+    run([]() -> task<> {
+        process_pool pool({.workers = 1, .max_pending = 2});
+        co_await with_task_group([&](task_group& g) -> task<> {
+            g.spawn(pool.submit({.stop_grace = 0s}, fn<&hang>));
+            co_await some_running(pool, 1);
+            g.spawn(pool.submit(fn<&hang>));
+            g.spawn(pool.submit(fn<&hang>));
+            co_await eventually([&] { return pool.statistics().queued == 2; });
+            co_await error_of<limit_error>(pool.submit(fn<&hang>));
+            g.cancel();
+        });
+    }());
+}
+
+TEST_CASE("process_pool: options that can't be are refused where they are given") {
+    run([]() -> task<> {
+        CHECK_THROWS_AS(process_pool({.max_pending = 0}), std::invalid_argument);
+        CHECK_THROWS_AS(process_pool({.deaths_before_broken = 0}), std::invalid_argument);
+        CHECK_THROWS_AS(process_pool({.workers = 1u << 20}), std::invalid_argument);
+        co_return;
+    }());
+    CHECK_THROWS_AS(process_pool({.workers = 1}), state_error); // no loop
+}
+
+// --- Death ---------------------------------------------------------------------------------------
+
+TEST_CASE("process_pool: a worker that dies in the middle fails what it held and is replaced",
+          "[P8]") {
+    run([]() -> task<> {
+        process_pool pool({.workers = 2});
+        int other = co_await pool.submit(fn<&own_pid>);
+        co_await all_idle(pool, 2);
+        for (int signal : {SIGKILL, SIGTERM, SIGSEGV}) {
+            time_point start = now();
+            auto lost = co_await error_of<worker_lost>(pool.submit(fn<&die_by>, signal));
+            CHECK(now() - start < 1s);
+            CHECK(lost.pid() != 0);
+            CHECK(lost.status().signal() == signal);
+            CHECK_FALSE(is_alive(lost.pid()));
+            auto two = co_await pool.submit(fn<&add>, 1, 1);
+            CHECK(two == 2);
+        }
+        auto left = co_await error_of<worker_lost>(pool.submit(fn<&leave>, 0));
+        CHECK(left.status() == exit_status::by_exit(0));
+        co_await all_idle(pool, 2);
+        auto s = pool.statistics();
+        CHECK(s.respawned == 4);
+        CHECK(s.failed == 4);
+        CHECK(other != 0);
+    }());
+}
+
+TEST_CASE("process_pool: a death costs only what that worker held", "[P8]") {
+    run([]() -> task<> {
+        process_pool pool({.workers = 2});
+        co_await all_idle(pool, 2);
+        auto victim = spawn(pool.submit(fn<&hang>));
+        co_await some_running(pool, 1);
+        int pid = 0;
+        for (const auto& w : pool.statistics().workers)
+            if (w.is == state::running)
+                pid = w.pid;
+        std::vector<task<int>> others;
+        for (int i = 0; i != 50; ++i)
+            others.push_back(as_task(pool.submit(fn<&add>, i, 0)));
+        ::kill(pid, SIGKILL);
+        auto results = co_await when_all(std::move(others));
+        CHECK(std::accumulate(results.begin(), results.end(), 0) == 49 * 50 / 2);
+        auto lost = co_await error_of<worker_lost>(victim.join());
+        CHECK(lost.pid() == pid);
+    }());
+}
+
+TEST_CASE("process_pool: an idle worker that dies is replaced", "[P8]") {
+    run([]() -> task<> {
+        process_pool pool({.workers = 1});
+        int first = co_await pool.submit(fn<&own_pid>);
+        ::kill(first, SIGKILL);
+        co_await eventually([&] { return pool.statistics().respawned == 1; });
+        int second = co_await pool.submit(fn<&own_pid>);
+        CHECK(second != first);
+        CHECK(pool.statistics().failed == 0);
+    }());
+}
+
+TEST_CASE("process_pool: a worker that dies while it starts is replaced", "[P8]") {
+    run([]() -> task<> {
+        process_pool pool({.workers = 1});
+        auto answer = spawn(pool.submit(fn<&own_pid>));
+        co_await eventually([&] { return !pool.statistics().workers.empty(); });
+        auto w = pool.statistics().workers.at(0);
+        REQUIRE(w.is == state::starting);
+        ::kill(w.pid, SIGKILL);
+        int pid = co_await answer.join();
+        CHECK(pid != w.pid);
+        CHECK(pool.statistics().respawned == 1);
+    }());
+}
+
+TEST_CASE("process_pool: a death is seen although another process holds the worker's channel",
+          "[P8]") {
+    run([]() -> task<> {
+        process_pool pool({.workers = 1});
+        co_await pool.submit(fn<&own_pid>);
+        time_point start = now();
+        co_await error_of<worker_lost>(pool.submit(fn<&die_with_heir>));
+        CHECK(now() - start < 1s);
+        auto two = co_await pool.submit(fn<&add>, 1, 1);
+        CHECK(two == 2);
+    }());
+}
+
+TEST_CASE("process_pool: a task that may be retried survives its worker", "[P8]") {
+    char name[] = "/tmp/weft-retry-XXXXXX";
+    REQUIRE(::mkdtemp(name) != nullptr);
+    const std::string mark = std::string(name) + "/mark";
+    run([](const std::string& m) -> task<> {
+        process_pool pool({.workers = 1});
+        int first = co_await pool.submit(fn<&own_pid>);
+        int pid = co_await pool.submit({.retry = 1}, fn<&die_once>, m);
+        CHECK(pid != first);
+        CHECK(pool.statistics().respawned == 1);
+        CHECK(pool.statistics().failed == 0);
+        co_await error_of<worker_lost>(pool.submit({.retry = 1}, fn<&die_by>, SIGKILL));
+        CHECK(pool.statistics().respawned == 3);
+    }(mark));
+    ::unlink(mark.c_str());
+    ::rmdir(name);
+}
+
+TEST_CASE("process_pool: deaths without end break it, and everybody learns why", "[P9]") {
+    run([]() -> task<> {
+        process_pool pool({.workers = 1});
+        for (int i = 0; i != 4; ++i)
+            co_await error_of<worker_lost>(pool.submit(fn<&die_by>, SIGKILL));
+        auto held = spawn(pool.submit(fn<&die_by>, SIGKILL));
+        auto waiting = spawn(pool.submit(fn<&add>, 1, 1));
+        co_await error_of<worker_lost>(held.join());
+        auto e = co_await error_of<broken_pool>(waiting.join());
+        CHECK_THAT(e.what(), Catch::Contains("5 workers died") && Catch::Contains("SIGKILL"));
+        co_await error_of<broken_pool>(pool.submit(fn<&add>, 1, 1));
+        CHECK(pool.statistics().broken);
+        CHECK(pool.statistics().workers.empty());
+        co_await pool.shutdown();
+    }());
+}
+
+// --- Stops ---------------------------------------------------------------------------------------
+
+TEST_CASE("process_pool: a queued task that is stopped is withdrawn at once") {
+    run([]() -> task<> {
+        process_pool pool({.workers = 1});
+        auto busy = spawn(pool.submit({.stop_grace = 0s}, fn<&hang>));
+        co_await some_running(pool, 1);
+        time_point start = now();
+        co_await error_of<timeout_error>(with_timeout(10ms, pool.submit(fn<&next_number>)));
+        CHECK(now() - start < 1s);
+        CHECK(pool.statistics().queued == 0);
+        busy.cancel();
+        co_await error_of<cancelled_error>(busy.join());
+        auto first = co_await pool.submit(fn<&next_number>);
+        CHECK(first == 1); // a new worker, and it never ran
+    }());
+}
+
+TEST_CASE("process_pool: a running function is told to stop through its token", "[P10]") {
+    run([]() -> task<> {
+        process_pool pool({.workers = 1});
+        int pid = co_await pool.submit(fn<&own_pid>);
+        co_await error_of<timeout_error>(with_timeout(20ms, pool.submit(fn<&until_stopped>, 1)));
+        // It returned by itself: same worker.
+        auto same = co_await pool.submit(fn<&own_pid>);
+        CHECK(same == pid);
+        CHECK(pool.statistics().respawned == 0);
+    }());
+}
+
+TEST_CASE("process_pool: after the grace a worker that doesn't stop is killed and replaced",
+          "[P10]") {
+    run([]() -> task<> {
+        process_pool pool({.workers = 1});
+        auto stops = [&](auto function) -> task<> {
+            int pid = co_await pool.submit(fn<&own_pid>);
+            time_point start = now();
+            co_await error_of<timeout_error>(
+                with_timeout(20ms, pool.submit({.stop_grace = 100ms}, function)));
+            CHECK(now() - start >= 120ms);
+            CHECK(now() - start < 1s + 120ms);
+            CHECK_FALSE(is_alive(pid)); // who asked has waited until it was gone
+            auto next = co_await pool.submit(fn<&own_pid>);
+            CHECK(next != pid);
+        };
+        co_await stops(fn<&hang>);
+        co_await stops(fn<&hang_deaf>);
+        co_await stops(fn<&freeze>);
+        CHECK(pool.statistics().respawned == 3);
+    }());
+}
+
+TEST_CASE("process_pool: a function that takes no token delivers if it ends within the grace",
+          "[P3]") {
+    run([]() -> task<> {
+        process_pool pool({.workers = 1});
+        auto slow = [](int n) {
+            ::poll(nullptr, 0, 100);
+            return n;
+        };
+        bool delivered = false;
+        auto body = [&]() -> task<> {
+            delivered = co_await pool.submit(slow, 5) == 5;
+            co_await sleep_for(1h); // the stop comes here
+        };
+        auto t = spawn(body());
+        co_await some_running(pool, 1);
+        t.cancel();
+        co_await error_of<cancelled_error>(t.join());
+        CHECK(delivered);
+        CHECK(pool.statistics().respawned == 0);
+    }());
+}
+
+TEST_CASE("process_pool: an error in a task that is being stopped is seen, unless it says stopped",
+          "[P6]") {
+    run([]() -> task<> {
+        process_pool pool({.workers = 1});
+        auto loud = spawn(pool.submit(fn<&until_stopped_then_fail>, false));
+        co_await some_running(pool, 1);
+        loud.cancel();
+        co_await error_of<own_error>(loud.join());
+        auto polite = spawn(pool.submit(fn<&until_stopped_then_fail>, true));
+        co_await some_running(pool, 1);
+        polite.cancel();
+        co_await error_of<cancelled_error>(polite.join());
+        CHECK(polite.stopped());
+    }());
+}
+
+// --- The end -------------------------------------------------------------------------------------
+
+TEST_CASE("process_pool: shutdown finishes what was accepted and refuses the rest", "[CF-EXE-06]") {
+    run([]() -> task<> {
+        process_pool pool({.workers = 2});
+        std::vector<task_handle<int>> all;
+        for (int i = 0; i != 20; ++i)
+            all.push_back(spawn(pool.submit(fn<&add>, i, 0)));
+        co_await yield(); // they are in the queue now
+        auto end = spawn(pool.shutdown());
+        co_await yield();
+        co_await error_of<state_error>(pool.submit(fn<&add>, 1, 1));
+        co_await end.join();
+        CHECK(pool.statistics().workers.empty());
+        int sum = 0;
+        for (auto& h : all)
+            sum += co_await h.join();
+        CHECK(sum == 190);
+        co_await pool.shutdown(); // once more does no harm
+    }());
+}
+
+TEST_CASE("process_pool: shutdown with a deadline ends whatever runs", "[P10]") {
+    run([]() -> task<> {
+        process_pool pool({.workers = 4});
+        auto polite = spawn(pool.submit(fn<&until_stopped>, 1));
+        auto deaf = spawn(pool.submit(fn<&hang_deaf>));
+        auto frozen = spawn(pool.submit(fn<&freeze>));
+        auto busy = spawn(pool.submit(fn<&hang>));
+        co_await some_running(pool, 4);
+        auto queued = spawn(pool.submit(fn<&add>, 1, 1));
+        co_await eventually([&] { return pool.statistics().queued == 1; });
+        time_point start = now();
+        co_await pool.shutdown_for(300ms);
+        CHECK(now() - start < 1300ms);
+        co_await error_of<pool_terminated>(polite.join());
+        co_await error_of<pool_terminated>(deaf.join());
+        co_await error_of<pool_terminated>(frozen.join());
+        co_await error_of<pool_terminated>(busy.join());
+        co_await error_of<pool_terminated>(queued.join());
+        CHECK(pool.statistics().workers.empty());
+    }());
+}
+
+TEST_CASE("process_pool: a stopped wait for the end doesn't hold the end up") {
+    run([]() -> task<> {
+        process_pool pool({.workers = 1});
+        auto busy = spawn(pool.submit({.stop_grace = 0s}, fn<&hang>));
+        co_await some_running(pool, 1);
+        co_await error_of<timeout_error>(with_timeout(10ms, pool.shutdown()));
+        co_await error_of<state_error>(pool.submit(fn<&add>, 1, 1));
+        busy.cancel();
+        co_await pool.shutdown();
+    }());
+}
+
+TEST_CASE("process_pool: what is pending when the pool is destroyed fails, and nobody waits for it",
+          "[P1][P11]") {
+    run([]() -> task<> {
+        auto pool = std::make_unique<process_pool>(process_pool_options{.workers = 1});
+        auto running = spawn(pool->submit(fn<&hang_deaf>));
+        auto queued = spawn(pool->submit(fn<&add>, 1, 1));
+        co_await some_running(*pool, 1);
+        auto never_awaited = pool->submit(fn<&add>, 1, 1);
+        time_point start = now();
+        pool.reset();
+        CHECK(now() - start < 100ms);
+        co_await error_of<pool_terminated>(running.join());
+        co_await error_of<pool_terminated>(queued.join());
+        co_await error_of<state_error>(std::move(never_awaited));
+        CHECK(now() - start < 1s);
+    }());
+}
+
+TEST_CASE("process_pool: a runtime may end before its pool", "[P23]") {
+    std::unique_ptr<process_pool> pool;
+    time_point start = clock::now();
+    run([](std::unique_ptr<process_pool>& p) -> task<> {
+        p = std::make_unique<process_pool>(process_pool_options{.workers = 2});
+        auto lost = spawn(p->submit(fn<&hang>));
+        co_await some_running(*p, 1);
+    }(pool));
+    CHECK(clock::now() - start < 3s);
+    CHECK(pool->statistics().workers.empty());
+    run([](process_pool& p) -> task<> {
+        co_await error_of<state_error>(p.submit(fn<&add>, 1, 1));
+        co_await p.shutdown();
+    }(*pool));
+    pool.reset();
+}
+
+TEST_CASE("process_pool: a pool that is ended before it began leaves nothing") {
+    run([]() -> task<> {
+        {
+            process_pool pool({.workers = 2});
+        }
+        process_pool pool({.workers = 2});
+        co_await pool.shutdown();
+        CHECK(pool.statistics().workers.empty());
+        process_pool other({.workers = 2});
+        other.terminate();
+        co_await error_of<state_error>(other.submit(fn<&add>, 1, 1));
+    }());
+    // Made in the last turn of its loop.
+    run([]() -> task<> {
+        auto* left = new process_pool({.workers = 2});
+        delete left;
+        co_return;
+    }());
+}
+
+// --- Where from ----------------------------------------------------------------------------------
+
+TEST_CASE("process_pool: tasks of any loop and plain threads use the same pool", "[D1]") {
+    runtime rt({.loops = 2});
+    rt.run([](runtime& r) -> task<> {
+        process_pool pool({.workers = 2});
+        auto elsewhere = [](process_pool& p, loop& there) -> task<> {
+            for (int i = 0; i != 50; ++i) {
+                auto sum = co_await p.submit(fn<&add>, i, 1);
+                CHECK(sum == i + 1);
+                CHECK(&this_loop() == &there); // it comes back to where it was
+            }
+            co_await error_of<std::out_of_range>(p.submit(fn<&fail>, 0));
+            co_await error_of<worker_lost>(p.submit(fn<&die_by>, SIGKILL));
+            co_await error_of<timeout_error>(with_timeout(20ms, p.submit(fn<&until_stopped>, 1)));
+            co_await error_of<timeout_error>(
+                with_timeout(20ms, p.submit({.stop_grace = 20ms}, fn<&hang>)));
+        };
+        int from_thread = 0;
+        std::thread plain([&] { from_thread = sync_wait(pool.submit(fn<&add>, 20, 22)); });
+        auto here = [](process_pool& p) -> task<> {
+            for (int i = 0; i != 50; ++i) {
+                auto sum = co_await p.submit(fn<&add>, i, 2);
+                CHECK(sum == i + 2);
+            }
+        };
+        co_await when_all(on(r.get_loop(1), elsewhere(pool, r.get_loop(1))), here(pool));
+        plain.join();
+        CHECK(from_thread == 42);
+        co_await on(r.get_loop(1), [](process_pool& p) -> task<> { co_await p.shutdown(); }(pool));
+    }(rt));
+}
+
+TEST_CASE("process_pool: a worker has its channels open and nothing else", "[P12][MP-PROC-13]") {
+    // Neither descriptors without close-on-exec nor those of the workers before it.
+    int leak = ::open("/dev/null", O_RDONLY);
+    REQUIRE(leak >= 0);
+    run([]() -> task<> {
+        process_pool pool({.workers = 3});
+        co_await all_idle(pool, 3);
+        std::map<int, bool> seen;
+        while (seen.size() != 3) {
+            auto both = [] { return std::pair(::getpid(), open_descriptors()); };
+            auto busy = spawn(pool.submit(both));
+            auto other = spawn(pool.submit(both));
+            auto [pid, open] = co_await pool.submit(both);
+            // The standard streams, the parent's pidfd, tasks, control.
+            CHECK(open == std::vector<int>{0, 1, 2, 3, 4, 5});
+            seen[pid] = true;
+            seen[(co_await busy.join()).first] = true;
+            seen[(co_await other.join()).first] = true;
+        }
+    }());
+    ::close(leak);
+}
+
+TEST_CASE("process_pool: the protocol leaves the standard streams to the program", "[MP-PROC-14]") {
+    run([]() -> task<> {
+        process_pool pool({.workers = 1});
+        auto got = co_await pool.submit(fn<&close_standard_streams>);
+        CHECK(got == 0); // the input is empty
+        auto two = co_await pool.submit(fn<&add>, 1, 1);
+        CHECK(two == 2);
+    }());
+}
+
+TEST_CASE("process_pool: statistics show what each worker does") {
+    run([]() -> task<> {
+        process_pool pool({.workers = 2});
+        co_await all_idle(pool, 2);
+        int pid = co_await pool.submit(fn<&own_pid>);
+        auto busy = spawn(pool.submit({.stop_grace = 0s}, fn<&hang>));
+        auto busy_too = spawn(pool.submit({.stop_grace = 0s}, fn<&hang>));
+        co_await some_running(pool, 2);
+        auto queued = spawn(pool.submit(fn<&add>, 1, 1));
+        co_await eventually([&] { return pool.statistics().queued == 1; });
+        auto s = pool.statistics();
+        REQUIRE(s.workers.size() == 2);
+        CHECK(s.done == 1);
+        for (const auto& w : s.workers) {
+            CHECK(is_alive(w.pid));
+            CHECK(w.tasks_done == (w.pid == pid ? 1 : 0));
+            CHECK(w.task_age > 0s);
+        }
+        busy.cancel();
+        busy_too.cancel();
+        auto two = co_await queued.join();
+        CHECK(two == 2);
+    }());
+}
