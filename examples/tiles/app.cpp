@@ -47,7 +47,8 @@ constexpr unsigned retries = 5;
 /// The page needs nothing from elsewhere, and is allowed nothing from elsewhere.
 constexpr std::string_view page_fields =
     "Cache-Control: no-cache\r\n"
-    "Content-Security-Policy: default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
+    "Content-Security-Policy: default-src 'none'; script-src 'unsafe-inline'; style-src "
+    "'unsafe-inline'; "
     "img-src 'self' data:; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'\r\n";
 
 weft::task<> say(http::exchange& x, int status, std::string_view fields = {}) {
@@ -56,7 +57,8 @@ weft::task<> say(http::exchange& x, int status, std::string_view fields = {}) {
 
 std::optional<tile_id> tile_of(std::string_view path) noexcept {
     constexpr std::string_view before = "/tile/", after = ".png";
-    if (!path.starts_with(before) || !path.ends_with(after) || path.size() < before.size() + after.size())
+    if (!path.starts_with(before) || !path.ends_with(after) ||
+        path.size() < before.size() + after.size())
         return {};
     return parse_tile(path.substr(before.size(), path.size() - before.size() - after.size()));
 }
@@ -69,25 +71,31 @@ bool from_elsewhere(const http::request& r) {
 
 /// Whether it is the pool that can't do it now. Everything else is the fault of the tile.
 bool passes(const std::exception& e) {
-    return dynamic_cast<const weft::ipc::broken_pool*>(&e) != nullptr ||     // its workers keep dying
+    return dynamic_cast<const weft::ipc::broken_pool*>(&e) != nullptr || // its workers keep dying
            dynamic_cast<const weft::ipc::pool_terminated*>(&e) != nullptr || // it ends
            dynamic_cast<const weft::state_error*>(&e) != nullptr ||          // it has ended
            dynamic_cast<const weft::limit_error*>(&e) != nullptr ||          // it has enough to do
-           dynamic_cast<const std::system_error*>(&e) != nullptr;            // no process is to be had
+           dynamic_cast<const std::system_error*>(&e) != nullptr; // no process is to be had
 }
 
 std::string_view name_of(weft::process_pool_statistics::state s) noexcept {
     using enum weft::process_pool_statistics::state;
     switch (s) {
-    case starting: return "starting";
-    case idle: return "idle";
-    case running: return "busy";
-    case ending: return "ending";
+    case starting:
+        return "starting";
+    case idle:
+        return "idle";
+    case running:
+        return "busy";
+    case ending:
+        return "ending";
     }
     return "unknown";
 }
 
-std::string json(std::optional<statistics::milliseconds> t) { return t ? fmt::format("{:.2f}", t->count()) : "null"; }
+std::string json(std::optional<statistics::milliseconds> t) {
+    return t ? fmt::format("{:.2f}", t->count()) : "null";
+}
 
 } // namespace
 
@@ -95,10 +103,10 @@ weft::task<> app::answer(http::exchange& x) {
     const http::request& asked = x.asked();
     std::string_view path = asked.path();
     std::optional<tile_id> id = tile_of(path);
-    std::string_view allowed = path == "/" || id           ? "GET, HEAD"
-                               : path == "/events"         ? "GET"
-                               : path == "/kill"           ? "POST"
-                                                           : "";
+    std::string_view allowed = path == "/" || id   ? "GET, HEAD"
+                               : path == "/events" ? "GET"
+                               : path == "/kill"   ? "POST"
+                                                   : "";
     if (allowed.empty()) {
         co_await say(x, 404);
     } else if (allowed.find(asked.method) == allowed.npos) {
@@ -111,7 +119,8 @@ weft::task<> app::answer(http::exchange& x) {
     } else if (path == "/kill") {
         co_await kill(x);
     } else {
-        co_await x.respond({.type = "text/html; charset=utf-8", .body = page, .fields = page_fields});
+        co_await x.respond(
+            {.type = "text/html; charset=utf-8", .body = page, .fields = page_fields});
     }
 }
 
@@ -120,7 +129,8 @@ weft::task<> app::tile(http::exchange& x, tile_id id) {
     std::uint64_t tag = next_tag_++;
     auto place = in_flight_.emplace(tag, id).first;
     struct remover { // on every way out
-        explicit remover(app& a, std::map<std::uint64_t, tile_id>::iterator i) noexcept : owner(a), at(i) {}
+        explicit remover(app& a, std::map<std::uint64_t, tile_id>::iterator i) noexcept
+            : owner(a), at(i) {}
         ~remover() { owner.in_flight_.erase(at); }
         app& owner;
         std::map<std::uint64_t, tile_id>::iterator at;
@@ -142,7 +152,8 @@ weft::task<> app::tile(http::exchange& x, tile_id id) {
         statistics_.given_up();
     } else {
         statistics_.drawn(asked, weft::clock::now());
-        std::string fields = fmt::format("Cache-Control: max-age=3600\r\nX-Worker: {}\r\n", drawn->worker);
+        std::string fields =
+            fmt::format("Cache-Control: max-age=3600\r\nX-Worker: {}\r\n", drawn->worker);
         std::string_view bytes(reinterpret_cast<const char*>(drawn->png.data()), drawn->png.size());
         co_await x.respond({.type = "image/png", .body = bytes, .fields = fields});
     }
@@ -195,17 +206,17 @@ std::string app::state() const {
     statistics::summary tiles = statistics_.at(weft::clock::now());
     std::string text;
     auto out = std::back_inserter(text);
-    fmt::format_to(out,
-                   R"({{"drawn":{},"given_up":{},"queued":{},"replaced":{},"rate":{},"p50":{},"p99":{},"workers":[)",
-                   tiles.drawn, tiles.given_up, pool.queued, pool.respawned, tiles.rate, json(tiles.p50),
+    fmt::format_to(out, R"({{"drawn":{},"given_up":{},"queued":{},"replaced":{},)", tiles.drawn,
+                   tiles.given_up, pool.queued, pool.respawned);
+    fmt::format_to(out, R"("rate":{},"p50":{},"p99":{},"workers":[)", tiles.rate, json(tiles.p50),
                    json(tiles.p99));
     std::string_view comma;
     for (const auto& w : pool.workers) {
         std::string what;
         if (auto t = in_flight_.find(w.task_tag); t != in_flight_.end())
             what = fmt::format("{}/{}/{}", t->second.level, t->second.x, t->second.y);
-        fmt::format_to(out, R"({}{{"pid":{},"state":"{}","tile":"{}","done":{}}})", std::exchange(comma, ","), w.pid,
-                       name_of(w.is), what, w.tasks_done);
+        fmt::format_to(out, R"({}{{"pid":{},"state":"{}","tile":"{}","done":{}}})",
+                       std::exchange(comma, ","), w.pid, name_of(w.is), what, w.tasks_done);
     }
     text += "]}";
     return text;

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
-// What the tiles server answers: the page, tiles drawn in worker processes, the pool's state as it changes.
+// What the tiles server answers: the page, tiles drawn by worker processes, the pool's state.
 //
 // Threads:      one loop's.
 // Cancellation: a tile whose client hangs up is stopped in its worker.
-// Errors:       those of the pool become statuses: 503 if it can't draw now, 500 for what should not happen.
-// Cost:         a tile is one task of the pool; an event stream looks at the pool four times a second.
+// Errors:       those of the pool become statuses: 503 if it can't draw now, 500 for what should
+//               not happen.
+// Cost:         a tile is one task of the pool; an event stream looks at it four times a second.
 // Source:       server-sent events are the WHATWG's.
 #pragma once
 #include "mandelbrot.hpp"

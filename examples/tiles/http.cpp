@@ -11,7 +11,9 @@ namespace http {
 namespace {
 
 bool same_name(std::string_view a, std::string_view b) noexcept {
-    auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c; };
+    auto lower = [](char c) {
+        return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
+    };
     return std::ranges::equal(a, b, {}, lower, lower);
 }
 
@@ -50,18 +52,27 @@ std::string_view request::path() const noexcept {
 std::string_view request::query() const noexcept { return part_of(target, UF_QUERY); }
 
 const std::string* request::find(std::string_view name) const noexcept {
-    auto found = std::ranges::find_if(fields, [&](const field& f) { return same_name(f.name, name); });
+    auto found =
+        std::ranges::find_if(fields, [&](const field& f) { return same_name(f.name, name); });
     return found == fields.end() ? nullptr : &found->value;
 }
 
 const http_parser_settings request_parser::settings = [] {
     http_parser_settings s;
     http_parser_settings_init(&s);
-    s.on_url = [](http_parser* p, const char* at, std::size_t n) { return self(p).on_url({at, n}); };
-    s.on_header_field = [](http_parser* p, const char* at, std::size_t n) { return self(p).on_name({at, n}); };
-    s.on_header_value = [](http_parser* p, const char* at, std::size_t n) { return self(p).on_value({at, n}); };
+    s.on_url = [](http_parser* p, const char* at, std::size_t n) {
+        return self(p).on_url({at, n});
+    };
+    s.on_header_field = [](http_parser* p, const char* at, std::size_t n) {
+        return self(p).on_name({at, n});
+    };
+    s.on_header_value = [](http_parser* p, const char* at, std::size_t n) {
+        return self(p).on_value({at, n});
+    };
     s.on_headers_complete = [](http_parser* p) { return self(p).on_head_complete(); };
-    s.on_body = [](http_parser* p, const char* at, std::size_t n) { return self(p).on_body({at, n}); };
+    s.on_body = [](http_parser* p, const char* at, std::size_t n) {
+        return self(p).on_body({at, n});
+    };
     s.on_message_complete = [](http_parser* p) { return self(p).on_complete(); };
     return s;
 }();
@@ -75,7 +86,8 @@ std::size_t request_parser::feed(std::string_view bytes) {
     if (bytes.empty() || phase_ == phase::complete || phase_ == phase::failed)
         return 0;
     if (phase_ == phase::idle) {
-        // Empty lines before a request are allowed, and don't start one: they mustn't end the wait for an idle peer.
+        // Empty lines before a request are allowed, and don't start one: they mustn't end the wait
+        // for an idle peer.
         std::size_t blank = std::min(bytes.find_first_not_of("\r\n"), bytes.size());
         if (blank == bytes.size())
             return blank;
@@ -88,7 +100,8 @@ std::size_t request_parser::feed(std::string_view bytes) {
         return used;
     switch (HTTP_PARSER_ERRNO(&parser_)) {
     case HPE_OK:
-        // A body in chunks of one byte is six times as large on the wire. What exceeds that is a flood of framing.
+        // A body in chunks of one byte is six times as large on the wire. What exceeds that is a
+        // flood of framing.
         if (wire_bytes_ > 80 * 1024 + limits_.head + 8 * limits_.body)
             fail(413);
         break;
@@ -158,17 +171,21 @@ int request_parser::on_head_complete() {
     request_.keep_alive = http_should_keep_alive(&parser_) != 0;
     parser_.upgrade = 0; // other protocols aren't spoken here: go on as if nobody had offered one
 
-    // This build of the parser may let "Host : a" pass, and what stands behind another server would read it otherwise.
-    if (std::ranges::any_of(request_.fields, [](const field& f) { return f.name.find(' ') != f.name.npos; }))
+    // This build of the parser may let "Host : a" pass, and what stands behind another server would
+    // read it otherwise.
+    if (std::ranges::any_of(request_.fields,
+                            [](const field& f) { return f.name.find(' ') != f.name.npos; }))
         return fail(400);
     auto named = [&](std::string_view name) {
-        return std::ranges::count_if(request_.fields, [&](const field& f) { return same_name(f.name, name); });
+        return std::ranges::count_if(request_.fields,
+                                     [&](const field& f) { return same_name(f.name, name); });
     };
     if (auto hosts = named("Host"); hosts > 1 || (hosts == 0 && request_.minor_version >= 1))
         return fail(400);
     if (parser_.method == HTTP_CONNECT)
         return fail(405);
-    // The parser doesn't look into an authority ("http://host:99999/"), and these are its own 16-bit offsets.
+    // The parser doesn't look into an authority ("http://host:99999/"), and these are its own
+    // 16-bit offsets.
     if (http_parser_url parts; request_.target.size() > 0xffff || !split(request_.target, parts))
         return fail(400);
     if (const std::string* expect = request_.find("Expect")) {
@@ -196,7 +213,9 @@ int request_parser::on_complete() {
     return 0;
 }
 
-std::string_view reason(int status) noexcept { return http_status_str(static_cast<http_status>(status)); }
+std::string_view reason(int status) noexcept {
+    return http_status_str(static_cast<http_status>(status));
+}
 
 std::string head(const response& r, framing f, bool keep_alive) {
     std::string text;

@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: MIT
-// HTTP/1.1 as bytes: a machine that makes requests out of what a peer sends, and the head of what is answered.
+// HTTP/1.1 as bytes: makes requests out of what a peer sends, and the head of what is answered.
 //
 //     http::request_parser parser;
 //     parser.feed("GET /tile?x=1 HTTP/1.1\r\nHost: localhost\r\n\r\n");
 //     if (parser.where() == http::phase::complete)
 //         fmt::print("{} {}\n", parser.current().method, parser.current().path());
 //
-// No I/O happens here; server.hpp does that. The grammar is http_parser's, the limits and their answers are ours.
+// No I/O happens here; server.hpp does that. The grammar is http_parser's, the limits and their
+// answers are ours.
 //
 // Threads:      one at a time.
 // Cancellation: none: nothing here waits.
 // Errors:       what a peer does wrong is a phase and a status code, never an exception.
-// Cost:         a request reuses the strings of the one before it. Memory follows bytes received, up to the limits.
+// Cost:         a request reuses the strings of the one before it. Memory follows bytes received,
+//               up to the limits.
 // Source:       RFC 9110 and RFC 9112; libhttp-parser.
 #pragma once
 #include <http_parser.h>
@@ -64,7 +66,8 @@ public:
     request_parser(const request_parser&) = delete; // http_parser knows our address
     request_parser& operator=(const request_parser&) = delete;
 
-    /// Takes bytes up to the end of the current request. Gives how many it used; the others belong to the next request.
+    /// Takes bytes up to the end of the current request. Gives how many it used; the others belong
+    /// to the next request.
     std::size_t feed(std::string_view bytes);
     /// Forgets the complete request.
     void next() noexcept;
@@ -80,7 +83,9 @@ public:
 
 private:
     static const http_parser_settings settings;
-    static request_parser& self(http_parser* p) noexcept { return *static_cast<request_parser*>(p->data); }
+    static request_parser& self(http_parser* p) noexcept {
+        return *static_cast<request_parser*>(p->data);
+    }
     int fail(int status) noexcept;
     int grow_head(std::string& text, std::string_view more);
     int on_url(std::string_view more);
@@ -101,7 +106,8 @@ private:
     bool expects_continue_ = false;
 };
 
-/// What is answered. Owns nothing, so that it can be written as `{.status = 404, .body = text}` in an await.
+/// What is answered. Owns nothing, so that it can be written as `{.status = 404, .body = text}` in
+/// an await.
 struct response {
     int status = 200;
     std::string_view type = "text/plain; charset=utf-8";

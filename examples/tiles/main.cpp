@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
-// A page on which one pans and zooms the Mandelbrot set; its tiles are computed by a pool of worker processes, which the
-// page shows at work. One loop serves all connections.
+// A page on which one pans and zooms the Mandelbrot set; its tiles are computed by a pool of worker
+// processes, which the page shows at work. One loop serves all connections.
 //
 //     build/plain/examples/tiles/tiles --port 8080        then open http://127.0.0.1:8080/
 //
-// Prints where it listens. SIGINT or SIGTERM ends it: what runs is finished, for a few seconds at most.
+// Prints where it listens. SIGINT or SIGTERM ends it: what runs is finished, for a few seconds at
+// most.
 #include "app.hpp"
 #include "server.hpp"
 
@@ -19,8 +20,8 @@
 #include <charconv>
 #include <csignal>
 #include <cstdio>
-#include <optional>
 #include <string_view>
+#include <variant>
 
 #include <getopt.h>
 
@@ -29,7 +30,7 @@ namespace {
 using namespace std::chrono_literals;
 
 struct options {
-    weft::socket_address address = weft::socket_address::ipv4_loopback(8080);
+    weft::socket_address address;
     unsigned workers = 0; // as many as there are processors
     http::server_options server;
 };
@@ -39,27 +40,24 @@ constexpr std::string_view usage = R"(usage: tiles [OPTION...]
   --bind ADDRESS       an IP address of this machine                         (127.0.0.1)
   --workers N          processes that draw                      (one for each processor)
   --max-connections N  beyond that, clients are told to come again later          (1000)
-  --patience SECONDS   how long slow clients are waited for     (10 to 60, as it may be)
+  --patience SECONDS   how long slow clients, and requests that run at the end, are
+                       waited for                               (5 to 60, as it may be)
   --help               says this
 )";
 
-/// A number in a range; nothing if the text is something else.
+/// Whether the text is a number in a range; then `n` is that.
 template <class N>
-std::optional<N> number(std::string_view text, N least, N most) {
-    N n{};
-    auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), n);
-    if (error != std::errc() || end != text.data() + text.size() || n < least || n > most)
-        return {};
-    return n;
+bool read(std::string_view text, N& n, N least, N most) {
+    N value{};
+    auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error != std::errc() || end != text.data() + text.size() || value < least || value > most)
+        return false;
+    n = value;
+    return true;
 }
 
-/// What the command line asks for, or the status to end with.
-struct parsed {
-    std::optional<options> asked = {};
-    int status = 2;
-};
-
-parsed parse(int argc, char** argv) {
+/// What the command line asks for; if it isn't to serve, the status to end with.
+std::variant<options, int> parse(int argc, char** argv) {
     static const option known[] = {{"port", required_argument, nullptr, 'p'},
                                    {"bind", required_argument, nullptr, 'b'},
                                    {"workers", required_argument, nullptr, 'w'},
@@ -68,42 +66,50 @@ parsed parse(int argc, char** argv) {
                                    {"help", no_argument, nullptr, 'h'},
                                    {}};
     options o;
+    std::uint16_t port = 8080;
+    std::string_view host = "127.0.0.1";
+    unsigned patience = 0;
     for (int c; (c = getopt_long(argc, argv, "", known, nullptr)) != -1;) {
         bool good = true;
-        auto set = [&](auto& to, auto value) {
-            good = value.has_value();
-            if (good)
-                to = *value;
-        };
         switch (c) {
         case 'p':
-            if (auto port = number<std::uint16_t>(optarg, 0, 65535))
-                o.address = o.address.with_port(*port);
-            else
-                good = false;
+            good = read<std::uint16_t>(optarg, port, 0, 65535);
             break;
-        case 'b': set(o.address, weft::socket_address::try_ip(optarg, o.address.port())); break;
-        case 'w': set(o.workers, number<unsigned>(optarg, 1, 1000)); break;
-        case 'c': set(o.server.max_connections, number<unsigned>(optarg, 1, 1'000'000)); break;
+        case 'b':
+            host = optarg;
+            good = weft::socket_address::try_ip(host, port).has_value();
+            break;
+        case 'w':
+            good = read(optarg, o.workers, 1U, 1000U);
+            break;
+        case 'c':
+            good = read(optarg, o.server.max_connections, 1U, 1'000'000U);
+            break;
         case 't':
-            if (auto seconds = number<unsigned>(optarg, 1, 86'400))
-                o.server.idle = o.server.head = o.server.body = o.server.write = std::chrono::seconds(*seconds);
-            else
-                good = false;
+            good = read(optarg, patience, 1U, 86'400U);
             break;
-        case 'h': fmt::print("{}", usage); return {.status = 0};
-        default: fmt::print(stderr, "{}", usage); return {};
+        case 'h':
+            fmt::print("{}", usage);
+            return 0;
+        default:
+            fmt::print(stderr, "{}", usage);
+            return 2;
         }
         if (!good) {
             fmt::print(stderr, "tiles: {} isn't possible here\n{}", optarg, usage);
-            return {};
+            return 2;
         }
     }
     if (optind != argc) {
         fmt::print(stderr, "tiles: {}?\n{}", argv[optind], usage);
-        return {};
+        return 2;
     }
-    return {.asked = o, .status = 0};
+    o.address = *weft::socket_address::try_ip(host, port);
+    if (patience != 0) {
+        http::server_options& s = o.server;
+        s.idle = s.head = s.body = s.write = s.drain = std::chrono::seconds(patience);
+    }
+    return o;
 }
 
 weft::task<> first_signal(weft::signal_set& signals) { co_await signals.next(); }
@@ -127,11 +133,11 @@ weft::task<> serve(options o) {
 int main(int argc, char** argv) {
     if (auto status = weft::ipc::worker_entry(argc, argv))
         return *status;
-    parsed command = parse(argc, argv);
-    if (!command.asked)
-        return command.status;
+    std::variant<options, int> asked = parse(argc, argv);
+    if (int* status = std::get_if<int>(&asked))
+        return *status;
     try {
-        weft::run(serve(*command.asked));
+        weft::run(serve(std::get<options>(asked)));
     } catch (const std::exception& e) {
         fmt::print(stderr, "tiles: {}\n", e.what());
         return 1;

@@ -15,27 +15,34 @@ struct colour {
     float r = 0, g = 0, b = 0;
 
     friend bool operator==(colour, colour) noexcept = default;
-    friend colour operator+(colour a, colour b) noexcept { return {a.r + b.r, a.g + b.g, a.b + b.b}; }
+    friend colour operator+(colour a, colour b) noexcept {
+        return {a.r + b.r, a.g + b.g, a.b + b.b};
+    }
     friend colour operator*(colour c, float f) noexcept { return {c.r * f, c.g * f, c.b * f}; }
 };
 
 std::uint8_t byte_of(float linear) noexcept {
-    return static_cast<std::uint8_t>(std::sqrt(std::clamp(linear, 0.0F, 1.0F)) * 255.0F + 0.5F); // gamma 2
+    return static_cast<std::uint8_t>(std::sqrt(std::clamp(linear, 0.0F, 1.0F)) * 255.0F +
+                                     0.5F); // gamma 2
 }
 
 /// A cycle of colours: night, sea, ivory, amber, wine, and night again.
 const std::array<colour, 1024> palette = [] {
-    constexpr unsigned stops[] = {0x061440, 0x0f5e9c, 0x8fd3e8, 0xfdf6dc, 0xf6a823, 0xb8322a, 0x43103f};
+    constexpr unsigned stops[] = {0x061440, 0x0f5e9c, 0x8fd3e8, 0xfdf6dc,
+                                  0xf6a823, 0xb8322a, 0x43103f};
     auto stop_at = [&](std::size_t i) {
         unsigned rgb = stops[i % std::size(stops)];
-        auto linear = [](unsigned byte) { return std::pow(static_cast<float>(byte & 0xff) / 255.0F, 2.0F); };
+        auto linear = [](unsigned byte) {
+            return std::pow(static_cast<float>(byte & 0xff) / 255.0F, 2.0F);
+        };
         return colour{linear(rgb >> 16), linear(rgb >> 8), linear(rgb)};
     };
     std::array<colour, 1024> table;
     for (std::size_t i = 0; i < table.size(); ++i) {
         float at = static_cast<float>(i * std::size(stops)) / static_cast<float>(table.size());
         auto whole = static_cast<std::size_t>(at);
-        float part = 0.5F - 0.5F * std::cos((at - static_cast<float>(whole)) * std::numbers::pi_v<float>);
+        float part =
+            0.5F - 0.5F * std::cos((at - static_cast<float>(whole)) * std::numbers::pi_v<float>);
         table[i] = stop_at(whole) * (1 - part) + stop_at(whole + 1) * part;
     }
     return table;
@@ -44,7 +51,8 @@ const std::array<colour, 1024> palette = [] {
 constexpr colour inside{0.0025F, 0.003F, 0.008F};
 constexpr colour unknown{-1, -1, -1};
 
-/// The colour of one point. `pixel` is the width of a pixel: what is nearer to the set than that gets dark.
+/// The colour of one point. `pixel` is the width of a pixel: what is nearer to the set than that
+/// gets dark.
 colour sample(double cr, double ci, double pixel, int limit) noexcept {
     // The two largest pieces of the set have names and formulas.
     double ci2 = ci * ci;
@@ -82,12 +90,14 @@ colour sample(double cr, double ci, double pixel, int limit) noexcept {
     double distance = 0.5 * std::sqrt(size) * log_size / slope; // to the set, about
 
     // Light from the upper left on a relief whose contours are the equipotential lines.
-    double ur = (zr * dr + zi * di) / (std::sqrt(size) * slope), ui = (zi * dr - zr * di) / (std::sqrt(size) * slope);
+    double ur = (zr * dr + zi * di) / (std::sqrt(size) * slope),
+           ui = (zi * dr - zr * di) / (std::sqrt(size) * slope);
     auto light = static_cast<float>((-0.6 * ur + 0.8 * ui + 1.6) / 2.6);
     auto edge = static_cast<float>(std::min(1.0, std::sqrt(distance / pixel)));
 
     double turns = 0.18 * std::sqrt(std::max(count, 0.0)) + 0.78; // far away it is night
-    auto place = static_cast<std::size_t>((turns - std::floor(turns)) * static_cast<double>(palette.size()));
+    auto place =
+        static_cast<std::size_t>((turns - std::floor(turns)) * static_cast<double>(palette.size()));
     return palette[place % palette.size()] * (light * edge);
 }
 
@@ -105,10 +115,13 @@ public:
     explicit picture(const tile_id& t)
         : left_(-2.5 + static_cast<double>(t.x) * std::ldexp(4.0, -t.level)),
           top_(2 - static_cast<double>(t.y) * std::ldexp(4.0, -t.level)),
-          step_(std::ldexp(4.0, -t.level) / tile_size), limit_(400 + 120 * t.level), points_(grid * grid, unknown) {}
+          step_(std::ldexp(4.0, -t.level) / tile_size), limit_(400 + 120 * t.level),
+          points_(grid * grid, unknown) {}
 
-    /// Samples a box, given by its corners. The set has no holes: where all of a box's border belongs to it, the box does.
-    void fill(std::size_t x0, std::size_t y0, std::size_t x1, std::size_t y1, const std::stop_token& stop) {
+    /// Samples a box, given by its corners. The set has no holes: where all of a box's border
+    /// belongs to it, the box does.
+    void fill(std::size_t x0, std::size_t y0, std::size_t x1, std::size_t y1,
+              const std::stop_token& stop) {
         if (stop.stop_requested())
             return;
         bool dark = true;
@@ -135,13 +148,14 @@ public:
     /// The mean of several samples, if its neighbours look different. Only after fill().
     [[nodiscard]] colour pixel(std::size_t x, std::size_t y) const noexcept {
         const colour* here = &points_[y * grid + x];
-        float sharp = std::max({contrast(*here, here[-1]), contrast(*here, here[1]), contrast(*here, *(here - grid)),
-                                contrast(*here, here[grid])});
+        float sharp = std::max({contrast(*here, here[-1]), contrast(*here, here[1]),
+                                contrast(*here, *(here - grid)), contrast(*here, here[grid])});
         if (sharp <= 0.06F)
             return *here;
-        auto column = static_cast<double>(x), row = static_cast<double>(y); // four more, on a turned square
-        return (at(column - 0.375, row - 0.125) + at(column + 0.125, row - 0.375) + at(column + 0.375, row + 0.125) +
-                at(column - 0.125, row + 0.375)) *
+        auto column = static_cast<double>(x),
+             row = static_cast<double>(y); // four more, on a turned square
+        return (at(column - 0.375, row - 0.125) + at(column + 0.125, row - 0.375) +
+                at(column + 0.375, row + 0.125) + at(column - 0.125, row + 0.375)) *
                0.25F;
     }
 
@@ -168,7 +182,8 @@ std::optional<tile_id> parse_tile(std::string_view text) noexcept {
     const char* end = text.data() + text.size();
     auto number = [&, at = text.data()](auto& n, bool last) mutable {
         auto [stopped_at, error] = std::from_chars(at, end, n);
-        bool good = error == std::errc() && (last ? stopped_at == end : stopped_at != end && *stopped_at == '/');
+        bool good = error == std::errc() &&
+                    (last ? stopped_at == end : stopped_at != end && *stopped_at == '/');
         at = stopped_at + 1;
         return good;
     };
@@ -176,7 +191,8 @@ std::optional<tile_id> parse_tile(std::string_view text) noexcept {
         return {};
     if (t.level < 0 || t.level > deepest_level)
         return {};
-    std::int64_t across = std::int64_t{1} << t.level, far = 16 * across; // room around the set for any screen
+    std::int64_t across = std::int64_t{1} << t.level,
+                 far = 16 * across; // room around the set for any screen
     if (t.x < -far || t.x >= far || t.y < -far || t.y >= far)
         return {};
     return t;

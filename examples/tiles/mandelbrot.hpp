@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Square pictures of the Mandelbrot set, cut out of the plane as maps are: level 0 is one tile, each level halves it.
+// Square pictures of the Mandelbrot set, cut out of the plane as maps are: level 0 is one tile,
+// each level halves it.
 //
 //     std::vector<std::uint8_t> rgb = tiles::render({.level = 2, .x = 1, .y = 1}, {});
 //
@@ -7,8 +8,8 @@
 // Cancellation: a stop request is seen within a row of pixels; what comes back is then empty.
 // Errors:       std::bad_alloc.
 // Cost:         5 to 50 ms at most levels; a second in the darkest corners of the deepest ones.
-// Source:       smooth counts and distance estimates are folklore, well told in Milnor's "Dynamics in One Complex
-//               Variable", appendix G; the periodicity check is Brent's.
+// Source:       smooth counts and distance estimates are folklore, well told in Milnor's "Dynamics
+//               in One Complex Variable", appendix G; the periodicity check is Brent's.
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -19,7 +20,7 @@
 namespace tiles {
 
 inline constexpr unsigned tile_size = 256; // pixels each way
-/// Where doubles run out of digits: a pixel is sixteen times as wide as the distance between two numbers.
+/// Where doubles run out of digits: a pixel is as wide as sixteen steps from number to number.
 inline constexpr int deepest_level = 42;
 
 /// Tile (x, y) of a level: (0, 0) starts at -2.5 + 2i, and is 4 / 2^level wide. y grows downwards.

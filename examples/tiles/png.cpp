@@ -19,7 +19,8 @@ std::vector<std::byte> encode(std::span<const std::uint8_t> rgb, unsigned width,
     std::vector<std::byte> file(PNG_IMAGE_PNG_SIZE_MAX(image));
     png_alloc_size_t size = file.size();
     if (png_image_write_to_memory(&image, file.data(), &size, 0, rgb.data(), 0, nullptr) == 0)
-        throw std::runtime_error(std::string("png::encode: ") + image.message); // libpng has freed what it had
+        throw std::runtime_error(std::string("png::encode: ") +
+                                 image.message); // libpng has freed what it had
     file.resize(size);
     file.shrink_to_fit();
     return file;

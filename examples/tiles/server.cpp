@@ -20,7 +20,8 @@ constexpr std::size_t asked_ahead = 64 * 1024;
 /// How much, and for how long, is read and dropped from a client that has been told to go.
 constexpr std::size_t last_words = 4 * 1024 * 1024;
 constexpr std::chrono::seconds farewell(1);
-/// Clients for whom there is no room, and who get to hear it at the same time. Others are just closed.
+/// Clients for whom there is no room, and who get to hear it at the same time. Others are just
+/// closed.
 constexpr unsigned most_turned_away = 64;
 
 weft::task<> write(weft::tcp_stream& stream, std::string_view text, weft::duration within) {
@@ -43,15 +44,16 @@ weft::task<> drop_input(weft::tcp_stream& stream) {
     }
 }
 
-/// Closing a socket with unread input resets the connection, and then the client may never see the last answer. So:
-/// say that there is no more, and listen until the client has understood.
+/// Closing a socket with unread input resets the connection, and then the client may never see the
+/// last answer. So: say that there is no more, and listen until the client has understood.
 weft::task<> say_goodbye(weft::tcp_stream& stream) {
     stream.shutdown_write();
     co_await weft::as_result(weft::with_timeout(farewell, drop_input(stream)));
 }
 
 weft::task<> say_no(weft::tcp_stream& stream) {
-    std::string text = complete_answer({.status = 503, .body = reason(503), .fields = "Retry-After: 1\r\n"});
+    std::string text =
+        complete_answer({.status = 503, .body = reason(503), .fields = "Retry-After: 1\r\n"});
     co_await write(stream, text, farewell);
     co_await say_goodbye(stream);
 }
@@ -64,9 +66,12 @@ public:
         : server_(s), stream_(std::move(stream)), idle_(idle), parser_(s.options_.limits) {}
 
     weft::task<> run() {
-        bool open = true;
-        while (open && co_await next_request())
-            open = co_await answer();
+        // Not `open && co_await ...`: g++ 12 awaits what is on the right in any case.
+        while (co_await next_request()) {
+            bool open = co_await answer();
+            if (!open)
+                break;
+        }
         if (!gone_)
             co_await say_goodbye(stream_);
     }
@@ -95,14 +100,16 @@ private:
         return p == phase::idle ? o.idle : p == phase::head ? o.head : o.body;
     }
 
-    /// Reads until the parser has a request. False: there won't be one, and the client has been told so if it asked.
+    /// Reads until the parser has a request. False: there won't be one, and the client has been
+    /// told so if it asked.
     weft::task<bool> next_request();
     /// Gives whether there may be a next request.
     weft::task<bool> answer();
     /// Waits for bytes. False: the client sends no more.
     weft::task<bool> receive() {
         weft::lent_buffer got = co_await stream_.receive();
-        // What belongs to the next request is copied, so that no buffer is held while this one is answered.
+        // What belongs to the next request is copied, so that no buffer is held while this one is
+        // answered.
         std::string_view text = got.text();
         if (parser_.where() != phase::complete && ahead_.empty())
             text.remove_prefix(parser_.feed(text));
@@ -166,13 +173,14 @@ weft::task<bool> connection::answer() {
     if (gone_) // whatever else went wrong then, nobody is there to be told
         co_return false;
     if (error)
-        fmt::print(stderr, "{} {}: {}\n", x.asked().method, x.asked().target, weft::describe(error));
+        fmt::print(stderr, "{} {}: {}\n", x.asked().method, x.asked().target,
+                   weft::describe(error));
     if (!x.answered())
         co_await refuse(500);
     co_return !error && !x.streaming_ && x.answered() && keep_alive();
 }
 
-// --- exchange --------------------------------------------------------------------------------------------------------
+// --- exchange ------------------------------------------------------------------------------------
 
 const request& exchange::asked() const noexcept { return connection_.parser_.current(); }
 bool exchange::ending() const noexcept { return connection_.server_.ending_; }
@@ -187,7 +195,8 @@ weft::task<> exchange::respond(response r) {
 
 weft::task<> exchange::start_stream(response r) {
     answered_ = streaming_ = true;
-    connection_.last_ = asked().minor_version == 0; // which has no chunks: the end of the connection is that of the body
+    connection_.last_ = asked().minor_version ==
+                        0; // which has no chunks: the end of the connection is that of the body
     framing f = connection_.last_ ? framing::until_close : framing::chunked;
     std::string text = head(r, f, connection_.keep_alive());
     co_await connection_.send(text);
@@ -196,7 +205,8 @@ weft::task<> exchange::start_stream(response r) {
 weft::task<> exchange::send(std::string_view piece) {
     if (piece.empty()) // would say that it is the end
         co_return;
-    std::string text = connection_.last_ ? std::string(piece) : fmt::format("{:x}\r\n{}\r\n", piece.size(), piece);
+    std::string text =
+        connection_.last_ ? std::string(piece) : fmt::format("{:x}\r\n{}\r\n", piece.size(), piece);
     co_await connection_.send(text);
 }
 
@@ -221,7 +231,7 @@ weft::task<> exchange::hang_up() {
     co_await weft::sleep_until(weft::never); // it has asked enough to be kept waiting
 }
 
-// --- server ----------------------------------------------------------------------------------------------------------
+// --- server --------------------------------------------------------------------------------------
 
 server::seat::~seat() {
     if (server_ == nullptr)
@@ -265,12 +275,13 @@ weft::task<> server::accept(weft::task_group& group) {
 }
 
 weft::task<> server::welcome(weft::tcp_stream stream, seat place) {
-    // Parameters live as long as the frame, which the guest's handle keeps: this place must be free when the body ends.
+    // Parameters live as long as the frame, which the guest's handle keeps: this place must be free
+    // when the body ends.
     seat mine = std::move(place);
     connection c(*this, std::move(stream), (*mine).idle);
     try {
         co_await c.run();
-    } catch (const std::system_error&) { // the client has reset the connection
+    } catch (const std::system_error&) {   // the client has reset the connection
     } catch (const weft::timeout_error&) { // or doesn't take what it asked for
     } catch (const std::exception& e) {
         fmt::print(stderr, "a connection was closed: {}\n", e.what());

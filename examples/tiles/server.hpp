@@ -10,10 +10,13 @@
 //     }
 //
 // Threads:      the loop that runs it.
-// Cancellation: stopping run() closes all connections at once. A handler is stopped with its connection.
-// Errors:       what clients do wrong is answered and ends their connection at most. What a handler throws is a 500.
-// Cost:         an idle connection holds its task and its parser; buffers are lent by the loop when bytes come.
-// Source:       RFC 9112; the order of things at the end of a connection follows its section 9.6.
+// Cancellation: stopping run() closes all connections at once. A handler is stopped with its
+//               connection.
+// Errors:       what clients do wrong is answered, and ends their connection at most. What a
+//               handler throws is a 500.
+// Cost:         an idle connection holds its task and its parser; buffers are lent by the loop
+//               when bytes come.
+// Source:       RFC 9112; the end of a connection follows its section 9.6.
 #pragma once
 #include "http.hpp"
 
@@ -37,11 +40,13 @@ namespace http {
 struct server_options {
     http::limits limits = {};
     unsigned max_connections = 1000;
-    weft::duration idle = std::chrono::seconds(60);  // for the first byte of a request
-    weft::duration head = std::chrono::seconds(10);  // from there to the end of its fields
-    weft::duration body = std::chrono::seconds(30);  // from there to its end
-    weft::duration write = std::chrono::seconds(30); // for the client to take an answer, or a piece of a stream
-    weft::duration drain = std::chrono::seconds(5);  // for requests that run when the server is told to end
+    weft::duration idle = std::chrono::seconds(60); // for the first byte of a request
+    weft::duration head = std::chrono::seconds(10); // from there to the end of its fields
+    weft::duration body = std::chrono::seconds(30); // from there to its end
+    weft::duration write =
+        std::chrono::seconds(30); // for the client to take an answer, or a piece of a stream
+    weft::duration drain =
+        std::chrono::seconds(5); // for requests that run when the server is told to end
 };
 
 class connection;
@@ -68,9 +73,10 @@ public:
     weft::task<> send(std::string_view piece);
     weft::task<> end_stream();
 
-    /// Does some work as long as the client waits for it: when it hangs up, the work is stopped. Gives what the work
-    /// gave, or nothing (false, if it gives nothing anyway) if the client is gone. A client that closes only its own
-    /// direction counts as gone: the two look alike, and a browser that gives up is the common one.
+    /// Does some work as long as the client waits for it: when it hangs up, the work is stopped.
+    /// Gives what the work gave, or nothing (false, if it gives nothing anyway) if the client is
+    /// gone. A client that closes only its own direction counts as gone: the two look alike, and a
+    /// browser that gives up is the common one.
     template <weft::awaitable A>
     weft::task<if_there<weft::task_result_t<A>>> while_waited_for(A work);
 
@@ -89,8 +95,8 @@ class server {
 public:
     server(weft::tcp_listener listener, handler h, const server_options& options = {});
 
-    /// Serves until `until` has ended. Then accepts nothing more, closes what is idle, and gives requests that run the
-    /// time that the options say.
+    /// Serves until `until` has ended. Then accepts nothing more, closes what is idle, and gives
+    /// requests that run the time that the options say.
     weft::task<> run(weft::task<> until);
 
     [[nodiscard]] std::size_t connections() const noexcept { return guests_.size(); }
@@ -102,13 +108,15 @@ private:
     /// What the server knows of a connection.
     struct guest {
         weft::task_handle<> task = {};
-        bool idle = false; // no request has come whole: when the server ends, it needn't wait for this one
+        bool idle =
+            false; // no request has come whole: when the server ends, it needn't wait for this one
     };
     /// A place in the list of guests, for as long as the connection's task exists, run or not.
     class seat {
     public:
         explicit seat(server& s) : server_(&s), place_(s.guests_.emplace(s.guests_.end())) {}
-        seat(seat&& other) noexcept : server_(std::exchange(other.server_, nullptr)), place_(other.place_) {}
+        seat(seat&& other) noexcept
+            : server_(std::exchange(other.server_, nullptr)), place_(other.place_) {}
         ~seat();
         guest& operator*() const noexcept { return *place_; }
 
@@ -130,7 +138,7 @@ private:
     bool ending_ = false;
 };
 
-// ---------------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 
 template <weft::awaitable A>
 weft::task<if_there<weft::task_result_t<A>>> exchange::while_waited_for(A work) {

@@ -21,8 +21,9 @@ public:
     struct summary {
         std::uint64_t drawn = 0;
         std::uint64_t given_up = 0;
-        double rate = 0;                      // tiles a second, over the last second
-        std::optional<milliseconds> p50 = {}; // from the request to the picture, over the last thousand
+        double rate = 0; // tiles a second, over the last second
+        std::optional<milliseconds> p50 =
+            {}; // from the request to the picture, over the last thousand
         std::optional<milliseconds> p99 = {};
     };
 

@@ -10,27 +10,37 @@ using http::phase;
 
 namespace {
 
-/// What a peer's bytes came to: "GET /a [body]" for each request, then the phase or the status of the failure.
-std::string outcome(std::string_view bytes, std::size_t piece = std::string_view::npos, const http::limits& l = {}) {
+/// What a peer's bytes came to: "GET /a [body]" for each request, then the phase or the status of
+/// the failure.
+std::string outcome(std::string_view bytes, std::size_t piece = std::string_view::npos,
+                    const http::limits& l = {}) {
     http::request_parser parser(l);
     std::string seen;
     while (!bytes.empty() && parser.where() != phase::failed) {
         std::size_t used = parser.feed(bytes.substr(0, piece));
         if (parser.where() == phase::complete) {
             const http::request& r = parser.current();
-            seen += fmt::format("{} {} [{}]{}; ", r.method, r.target, r.body, r.keep_alive ? "" : " last");
+            seen += fmt::format("{} {} [{}]{}; ", r.method, r.target, r.body,
+                                r.keep_alive ? "" : " last");
             parser.next();
         } else if (parser.where() != phase::failed) {
-            REQUIRE(used == std::min(piece, bytes.size())); // what it doesn't use must belong to a next request
+            REQUIRE(
+                used ==
+                std::min(piece, bytes.size())); // what it doesn't use must belong to a next request
         }
         bytes.remove_prefix(used);
     }
     switch (parser.where()) {
-    case phase::idle: return seen + "idle";
-    case phase::head: return seen + "head";
-    case phase::body: return seen + "body";
-    case phase::complete: return seen + "complete";
-    case phase::failed: return seen + std::to_string(parser.failure());
+    case phase::idle:
+        return seen + "idle";
+    case phase::head:
+        return seen + "head";
+    case phase::body:
+        return seen + "body";
+    case phase::complete:
+        return seen + "complete";
+    case phase::failed:
+        return seen + std::to_string(parser.failure());
     }
     return "unknown phase";
 }
@@ -47,8 +57,9 @@ TEST_CASE("http: requests come out alike, however their bytes were cut") {
                         "POST /c HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
                         "3;note=x\r\nabc\r\n2\r\nde\r\n0\r\nTrailer: dropped\r\n\r\n" +
                         "GET /old HTTP/1.0\r\n\r\n" + get("/bye", "Connection: close\r\n");
-    std::string expected = "GET / []; GET /tile/3/1/2.png?x=1 []; POST /kill [hello]; POST /c [abcde]; "
-                           "GET /old [] last; GET /bye [] last; idle";
+    std::string expected =
+        "GET / []; GET /tile/3/1/2.png?x=1 []; POST /kill [hello]; POST /c [abcde]; "
+        "GET /old [] last; GET /bye [] last; idle";
     CHECK(outcome(bytes) == expected);
     for (std::size_t piece = 1; piece < 200; ++piece) {
         CAPTURE(piece);
@@ -59,8 +70,8 @@ TEST_CASE("http: requests come out alike, however their bytes were cut") {
 TEST_CASE("http: what isn't HTTP is answered with the status that says why") {
     CHECK(outcome("\x16\x03\x01\x02garbage") == "400");
     CHECK(outcome("GET\r\n\r\n") == "400");
-    CHECK(outcome("GET / HTTP/1.1\r\n\r\n") == "400");                                // no Host
-    CHECK(outcome("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n") == "400");          // which one?
+    CHECK(outcome("GET / HTTP/1.1\r\n\r\n") == "400");                       // no Host
+    CHECK(outcome("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n") == "400"); // which one?
     CHECK(outcome("GET / HTTP/1.1\r\nHost: a\r\nbad name: x\r\n\r\n") == "400");
     CHECK(outcome("GET http://a:99999/ HTTP/1.1\r\nHost: a\r\n\r\n") == "400");
     CHECK(outcome("GET / HTTP/2.0\r\nHost: a\r\n\r\n") == "505");
@@ -71,7 +82,8 @@ TEST_CASE("http: what isn't HTTP is answered with the status that says why") {
 TEST_CASE("http: a body whose length is in doubt is refused") {
     std::string post = "POST / HTTP/1.1\r\nHost: a\r\n";
     CHECK(outcome(post + "Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd") == "400");
-    CHECK(outcome(post + "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n") == "400");
+    CHECK(outcome(post + "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n") ==
+          "400");
     CHECK(outcome(post + "Transfer-Encoding: gzip\r\n\r\n") == "400");
     CHECK(outcome(post + "Content-Length: -1\r\n\r\n") == "400");
     CHECK(outcome(post + "Content-Length: 99999999999999999999\r\n\r\n") == "400");
@@ -88,11 +100,14 @@ TEST_CASE("http: each limit has its answer, and one less than it passes") {
 
     CHECK(outcome(get("/" + std::string(l.target - 1, 'a'))).starts_with("GET /aaa"));
     CHECK(outcome(get("/" + std::string(l.target, 'a'))) == "414");
-    CHECK(outcome(get("/", "x: " + std::string(l.head - 1 - 4 - 9 - 1, 'y') + "\r\n")) == "GET / []; idle");
+    CHECK(outcome(get("/", "x: " + std::string(l.head - 1 - 4 - 9 - 1, 'y') + "\r\n")) ==
+          "GET / []; idle");
     CHECK(outcome(get("/", "x: " + std::string(l.head - 1 - 4 - 9, 'y') + "\r\n")) == "431");
     CHECK(outcome(get("/", "x:" + std::string(200'000, ' ') + "\r\n")) == "431");
 
-    auto post = [](std::size_t n) { return fmt::format("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", n); };
+    auto post = [](std::size_t n) {
+        return fmt::format("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", n);
+    };
     CHECK(outcome(post(l.body) + std::string(l.body, 'b')).ends_with("bbb]; idle"));
     CHECK(outcome(post(l.body + 1)) == "413"); // before a byte of it is read
 
@@ -132,8 +147,10 @@ TEST_CASE("http: a peer that waits for 100 Continue is known until its body come
 }
 
 TEST_CASE("http: an offer of another protocol is passed over") {
-    CHECK(outcome(get("/", "Connection: Upgrade\r\nUpgrade: h2c\r\n") + get("/2")) == "GET / []; GET /2 []; idle");
-    std::string post = "POST / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: x\r\nContent-Length: 2\r\n\r\nhi";
+    CHECK(outcome(get("/", "Connection: Upgrade\r\nUpgrade: h2c\r\n") + get("/2")) ==
+          "GET / []; GET /2 []; idle");
+    std::string post = "POST / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: "
+                       "x\r\nContent-Length: 2\r\n\r\nhi";
     CHECK(outcome(post + get("/2")) == "POST / [hi]; GET /2 []; idle");
 }
 
@@ -154,7 +171,8 @@ TEST_CASE("http: no bytes crash it or make it grow beyond its limits") {
     CAPTURE(seed);
     std::mt19937 random(seed);
     std::string good = get("/a", "A: b\r\nExpect: 100-continue\r\n") +
-                       "POST /c HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX: y\r\n\r\n" +
+                       "POST /c HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: "
+                       "chunked\r\n\r\n3\r\nabc\r\n0\r\nX: y\r\n\r\n" +
                        "POST /d HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc";
     http::limits small{.target = 8, .head = 64, .fields = 3, .body = 8};
     for (int round = 0; round < 20'000; ++round) {

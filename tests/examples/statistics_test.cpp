@@ -13,7 +13,8 @@ TEST_CASE("statistics: nothing drawn, nothing known") {
     CHECK_FALSE(s.p99);
 }
 
-TEST_CASE("statistics: the rate is that of the last second, quantiles are latencies that occurred") {
+TEST_CASE(
+    "statistics: the rate is that of the last second, quantiles are latencies that occurred") {
     tiles::statistics all;
     tiles::statistics::time_point start{};
     for (int i = 1; i <= 200; ++i) // one every 10 ms, taking 1, 2, ... 200 ms
