@@ -119,15 +119,15 @@ class Server:
         self.process.wait()
         self.process.stdout.close()
 
-    def stop(self, number=signal.SIGTERM):
+    def stop(self, number=signal.SIGTERM, within=SHUTDOWN_SECONDS):
         """Asks it to end. Gives the seconds that took."""
         self.family = descendants(self.pid)
         begin = time.monotonic()
         self.process.send_signal(number)
         try:
-            status = self.process.wait(SHUTDOWN_SECONDS)
+            status = self.process.wait(within)
         except subprocess.TimeoutExpired:
-            raise Failed(f"still running {SHUTDOWN_SECONDS} s after {number.name}") from None
+            raise Failed(f"still running {within} s after {number.name}") from None
         require(status == 0, f"ended with {status} after {number.name}")
         took = time.monotonic() - begin
         until(lambda: all(start_time(pid) != since for pid, since in self.family), "children are left over", 2)
