@@ -31,7 +31,7 @@ close_op::close_op(descriptor d) noexcept : request_operation(kind, closed), hel
 
 void close_op::closed(completion_target& t, std::int32_t result, std::uint32_t flags) noexcept {
     // As for close(2): after EINTR the descriptor is gone.
-    finish(t, result == -EINTR ? 0 : result, flags);
+    finish(t, interrupted(result) ? 0 : result, flags);
 }
 
 request poll_op::fill() const noexcept {

@@ -88,7 +88,11 @@ file_status status_op::await_resume() const {
 }
 
 request open_op::fill() const noexcept {
+    // The kernel first tries without waiting, which for a pipe means to open it without its other
+    // end.
+    constexpr std::uint8_t not_at_first = 1 << 4; // IOSQE_ASYNC
     return {.opcode = opcode::openat,
+            .flags = at_once_ ? std::uint8_t{0} : not_at_first,
             .fd = AT_FDCWD,
             .address = address_of(path_.c_str()),
             .length = permissions_,

@@ -148,9 +148,10 @@ private:
 namespace detail {
 class [[nodiscard]] open_op : public request_operation<open_op> {
 public:
-    open_op(std::string path, int flags, unsigned permissions) noexcept
-        : request_operation(kind), path_(std::move(path)), flags_(flags),
-          permissions_(permissions) {}
+    /// Without `at_once` it waits, where there is something to wait for.
+    open_op(std::string path, int flags, unsigned permissions, bool at_once = true) noexcept
+        : request_operation(kind), path_(std::move(path)), flags_(flags), permissions_(permissions),
+          at_once_(at_once) {}
     file await_resume() const { return file(take()); }
     [[nodiscard]] request fill() const noexcept;
 
@@ -162,6 +163,7 @@ private:
     std::string path_;
     int flags_;
     unsigned permissions_;
+    bool at_once_;
 };
 } // namespace detail
 

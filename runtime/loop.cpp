@@ -296,8 +296,7 @@ void loop::poll(bool may_wait) noexcept {
             ++statistics_.parks;
         }
     }
-    if (wait &&
-        shortage_) // the kernel had no memory: see what completes before asking again
+    if (wait && shortage_) // the kernel had no memory: see what completes before asking again
         deadline = std::min(deadline, kernel_.now(kernel_.state) + shortage_pause);
     ++statistics_.enters;
     int result = ring_->enter(wait, deadline, !(wait && shortage_));
@@ -490,8 +489,8 @@ void io_operation::cancel() noexcept { io_loop().cancel(*this); }
 void cancel_io(operation& op) noexcept { static_cast<io_operation&>(op).cancel(); }
 
 bool io_operation::was_cancelled() const noexcept {
-    // An interrupted request of a kernel worker thread reports EINTR.
-    return cancel_asked_ && (result_ == -ECANCELED || result_ == -EINTR);
+    // A thread of the kernel that works on a request is interrupted to make it give up.
+    return cancel_asked_ && (result_ == -ECANCELED || interrupted(result_));
 }
 
 void io_operation::note(std::int32_t result, std::uint32_t flags) noexcept {

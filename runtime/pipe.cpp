@@ -22,11 +22,11 @@ void create_fifo(const std::string& path, unsigned permissions) {
 }
 
 detail::open_fifo_op<pipe_reader> open_fifo_reader(std::string path) {
-    return {std::move(path), O_RDONLY, 0};
+    return {std::move(path), O_RDONLY, 0, false};
 }
 
 detail::open_fifo_op<pipe_writer> open_fifo_writer(std::string path) {
-    return {std::move(path), O_WRONLY, 0};
+    return {std::move(path), O_WRONLY, 0, false};
 }
 
 } // namespace weft

@@ -191,14 +191,14 @@ void receiver_state::completed(completion_target& t, std::int32_t result,
             return;
         }
         self.pool().tried(self);
-        if (result < 0 && result != -ECANCELED && result != -EINTR)
+        if (result < 0 && result != -ECANCELED && !interrupted(result))
             self.end_with(result);
         self.over();
         return;
     }
     constexpr std::uint8_t enough = 100;
     bool none_left = result == -ENOBUFS && self.in_vain_++ < enough;
-    if (none_left || result == -ECANCELED || result == -EINTR) {
+    if (none_left || result == -ECANCELED || interrupted(result)) {
         if (self.step_ == step::filling)
             self.pool().give_back(self.own_);
         bool wanted = self.reader_ != nullptr && !self.stopping_;

@@ -137,7 +137,7 @@ void receive_op::received(completion_target& t, std::int32_t result, std::uint32
     bool none_left = result == -ENOBUFS && op.step_ == step::choosing;
     constexpr std::uint8_t enough =
         100; // in vain, one after the other: this isn't about our buffers
-    if ((none_left && ++op.retries_ < enough) || result == -EINTR) {
+    if ((none_left && ++op.retries_ < enough) || interrupted(result)) {
         if (!stop && op.trying && none_left)
             return pool.wait(op);
         pool.tried(op);

@@ -74,6 +74,12 @@ inline constexpr std::uint8_t nop = 0, readv = 1, writev = 2, fsync = 3, poll_ad
                               linkat = 39, socket = 45, waitid = 50, futex_wait = 51;
 } // namespace opcode
 
+/// Whether a request ended because its thread was interrupted. From some of them the kernel lets
+/// its internal numbers out, ERESTARTSYS (512) to ERESTART_RESTARTBLOCK (516), instead of EINTR.
+constexpr bool interrupted(std::int32_t result) noexcept {
+    return result == -4 || (result <= -512 && result >= -516);
+}
+
 class io_operation : public operation, public completion_target {
 public:
     /// What the kernel answered: a count, a descriptor, or a negative errno.

@@ -43,7 +43,7 @@ protected:
 
     static void completed(completion_target& t, std::int32_t result, std::uint32_t flags) noexcept {
         auto& op = static_cast<request_operation&>(static_cast<io_operation&>(t));
-        if (result == -EINTR && !op.cancel_asked()) [[unlikely]]
+        if (interrupted(result) && !op.cancel_asked()) [[unlikely]]
             op.again();
         else
             finish(t, result, flags);
