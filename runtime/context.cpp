@@ -20,16 +20,19 @@ namespace {
 struct thread_context {
     context_data* data = nullptr;
     bool own = false;
-    thread_context() noexcept = default;
-    thread_context(const thread_context&) = delete;
-    thread_context& operator=(const thread_context&) = delete;
-    ~thread_context() {
-        if (data != nullptr)
-            release_context(data);
-        data = nullptr;
-    }
 };
-thread_local thread_context of_thread;
+constinit thread_local thread_context of_thread;
+
+// Lets go of them when the thread ends. They are not its members, because others may still look at
+// them after that.
+struct release_at_exit {
+    release_at_exit() noexcept = default;
+    release_at_exit(const release_at_exit&) = delete;
+    release_at_exit& operator=(const release_at_exit&) = delete;
+    ~release_at_exit() { context_data_ref(std::exchange(of_thread.data, nullptr)); }
+    void attach() const noexcept {}
+};
+thread_local release_at_exit exit_guard;
 
 constinit context_data empty_data(0, 0);
 
@@ -50,6 +53,7 @@ context_place here() noexcept {
 // Replaces what is current and gives back what was, references included.
 context_data* exchange(strand* at, context_data* data, bool own) noexcept {
     if (at == nullptr) {
+        exit_guard.attach();
         of_thread.own = own;
         return std::exchange(of_thread.data, data);
     }

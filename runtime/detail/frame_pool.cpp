@@ -42,9 +42,14 @@ void give_batch(std::size_t index, free_block* first) noexcept {
     pool.batches = first;
 }
 
+// Not a member of the guard below: what a destructor stores in its object is dead for the compiler.
+constinit thread_local bool exiting = false;
+
 // Gives back what a thread holds when it ends.
 struct flush_at_exit {
     flush_at_exit() noexcept = default;
+    flush_at_exit(const flush_at_exit&) = delete;
+    flush_at_exit& operator=(const flush_at_exit&) = delete;
     ~flush_at_exit() {
         for (std::size_t i = 0; i < frame_classes; ++i) {
             frame_cache& cache = this_thread_state.frames[i];
@@ -56,20 +61,20 @@ struct flush_at_exit {
         }
         exiting = true;
     }
-    bool exiting = false;
+    /// The first call for a thread constructs the guard, and with that registers its destructor.
+    void attach() const noexcept {}
 };
 thread_local flush_at_exit exit_guard;
 
 } // namespace
 
-void attach_thread_state() noexcept {
-    // Naming it is what constructs it, and with that registers its destructor.
-    static_cast<void>(exit_guard.exiting);
-}
+void attach_thread_state() noexcept { exit_guard.attach(); }
 
 void* allocate_frame_slow(std::size_t index) {
     frame_cache& cache = this_thread_state.frames[index];
-    bool keep = !exit_guard.exiting;
+    bool keep = !exiting;
+    if (keep)
+        exit_guard.attach();
     {
         shared_pool& pool = shared().pools[index];
         std::lock_guard lock(pool.mutex);
@@ -126,9 +131,15 @@ void* allocate_frame_slow(std::size_t index) {
 void release_frame_slow(std::size_t index, void* block) noexcept {
     frame_cache& cache = this_thread_state.frames[index];
     auto* b = static_cast<free_block*>(block);
-    if (cache.head == nullptr) { // the thread is ending
+    if (cache.head == nullptr) {
         b->next = nullptr;
-        give_batch(index, b);
+        if (exiting) {
+            give_batch(index, b);
+        } else { // the first that this thread frees
+            exit_guard.attach();
+            cache.head = b;
+            cache.count = 1;
+        }
         return;
     }
     free_block* first = cache.head;

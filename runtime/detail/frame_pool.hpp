@@ -41,14 +41,19 @@ struct free_block {
     free_block* next_batch; // in the shared pool: the batch behind this one
 };
 
+/// Free blocks of one size that a thread keeps before it gives a batch away.
+inline constexpr std::uint32_t frame_cache_limit = 256;
+
 struct frame_cache {
-    free_block* head;
-    std::uint32_t count;
+    free_block* head = nullptr;
+    // One that is empty and looks full is not in use: its thread hasn't used the pool yet, or is
+    // ending.
+    std::uint32_t count = frame_cache_limit;
 };
 
 /// What weft keeps for each thread. Plain data, so that reaching it costs one address computation.
 struct thread_state {
-    runner* current_runner;
+    runner* current_runner = nullptr;
     frame_cache frames[frame_classes];
 };
 
@@ -59,9 +64,6 @@ void attach_thread_state() noexcept;
 
 void* allocate_frame_slow(std::size_t index);
 void release_frame_slow(std::size_t index, void* block) noexcept;
-
-/// Free blocks of one size that a thread keeps before it gives a batch away.
-inline constexpr std::uint32_t frame_cache_limit = 256;
 
 inline void* allocate_frame(std::size_t size) {
     std::size_t index = (size - 1) / frame_step;
