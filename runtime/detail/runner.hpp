@@ -43,6 +43,7 @@ public:
     /// From within a coroutine that is just suspending: resume `frame` next, as part of `s`.
     void transfer(strand& s, std::coroutine_handle<> frame) noexcept {
         s.leaf = nullptr;
+        s.flags &= static_cast<std::uint8_t>(~strand::cancelled);
         current_strand = &s;
         next_frame = frame;
     }
@@ -84,7 +85,8 @@ protected:
 private:
     void resume(strand& s) noexcept {
         std::uint8_t f = s.flags;
-        s.flags = f & static_cast<std::uint8_t>(~(strand::scheduled | strand::unstarted));
+        s.flags = f & static_cast<std::uint8_t>(
+                          ~(strand::scheduled | strand::unstarted | strand::cancelled));
         s.leaf = nullptr;
         current_strand = &s;
         constexpr std::uint8_t never_run = strand::unstarted | strand::stopping;

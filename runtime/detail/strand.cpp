@@ -31,8 +31,10 @@ void strand::request_stop() noexcept {
         bool reached = s == this || (s->flags & (shielded | stopping)) == 0;
         if (reached) {
             s->flags |= stopping;
-            if (s->leaf != nullptr && (s->flags & scheduled) == 0)
+            if (s->leaf != nullptr && (s->flags & (scheduled | cancelled)) == 0) {
+                s->flags |= cancelled;
                 s->leaf->type().cancel(*s->leaf);
+            }
         }
         s = after(*s, *this, reached);
     }

@@ -30,12 +30,13 @@ void release_context(context_data* c) noexcept;
 
 struct strand : work {
     enum flag : std::uint8_t {
-        scheduled = 1, // in a queue; what it waited for has ended
-        unwinding = 2, // to be unwound instead of resumed
-        unstarted = 4, // the root has not run yet: a stop means that it never will
-        stopping = 8,  // a stop was asked of it or of a strand above
-        shielded = 16, // stops from above don't reach it
+        scheduled = 1,    // in a queue; what it waited for has ended
+        unwinding = 2,    // to be unwound instead of resumed
+        unstarted = 4,    // the root has not run yet: a stop means that it never will
+        stopping = 8,     // a stop was asked of it or of a strand above
+        shielded = 16,    // stops from above don't reach it
         own_context = 32, // `context` was made for it: see context_data.hpp
+        cancelled = 64,   // `leaf` has been asked to end, which it is once at most
     };
 
     strand() noexcept = default;
