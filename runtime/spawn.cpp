@@ -9,14 +9,8 @@ namespace weft::detail {
 void spawned::end(ending how, std::exception_ptr e) noexcept {
     done = true;
     leave_tree();
-    bool failed = e != nullptr;
-    if (joiners != nullptr)
-        error_fetched = true; // each of them gets it
-    for (join_op_base* j = std::exchange(joiners, nullptr); j != nullptr;) {
-        join_op_base* after = j->next; // its operation may be gone as soon as it is woken
-        j->complete();
-        j = after;
-    }
+    failed = e != nullptr;
+    listeners.tell_all(failed);
     if (owner != nullptr) {
         error_fetched = true;
         owner->ended(*owner, how, std::move(e));
@@ -45,25 +39,30 @@ strand& detached_parent() {
 
 const operation_type join_op_base::kind{cancel_join, "join"};
 
-join_op_base::join_op_base(spawned& s) noexcept : operation(kind), record_(s) {}
+join_op_base::join_op_base(spawned& s) noexcept
+    : operation(kind), end_listener(task_ended), record_(s) {}
 
 void join_op_base::enter() noexcept {
-    waiting_ = true;
     ++record_.references;
-    // At the end of the list: first come, first served.
-    join_op_base** link = &record_.joiners;
-    while (*link != nullptr)
-        link = &(*link)->next;
-    *link = this;
+    waiting_ = true;
+    record_.listeners.push(*this);
+}
+
+void join_op_base::task_ended(end_listener& l, bool) noexcept {
+    auto& self = static_cast<join_op_base&>(l);
+    self.record_.error_fetched = true; // each that waits gets it
+    self.complete();
 }
 
 void join_op_base::cancel_join(operation& op) noexcept {
     auto& self = static_cast<join_op_base&>(op);
-    join_op_base** link = &self.record_.joiners;
-    while (*link != &self)
-        link = &(*link)->next;
-    *link = self.next;
+    spawned& record = self.record_;
+    record.listeners.remove(self);
+    // Not later: an error that comes before this frame is unwound would find someone who seems to
+    // ask for it.
+    self.waiting_ = false;
     self.stopped();
+    record.release();
 }
 
 } // namespace weft::detail

@@ -19,6 +19,7 @@
 #include <weft/runtime/awaitable.hpp>
 #include <weft/runtime/detail/branch.hpp>
 #include <weft/runtime/detail/context_data.hpp>
+#include <weft/runtime/detail/end_listener.hpp>
 #include <weft/runtime/error.hpp>
 
 #include <cstdint>
@@ -31,8 +32,6 @@ template <class T>
 class task_handle;
 
 namespace detail {
-
-class join_op_base;
 
 // What a group knows of its children.
 struct child_owner {
@@ -58,10 +57,11 @@ struct spawned : branch, recycled {
     void drop_handle(std::exception_ptr e) noexcept;
 
     child_owner* owner;
-    join_op_base* joiners = nullptr;
+    end_listeners listeners;
     std::uint32_t references = 1; // itself
     bool done = false;
-    bool error_fetched = false;
+    bool failed = false;
+    bool error_fetched = false; // somebody has it, or is going to get it
 };
 
 template <class T>
@@ -123,12 +123,13 @@ concept task_function =
 strand& detached_parent();
 
 // Waits for the end of a started task.
-class join_op_base : public operation {
+class join_op_base : public operation, private end_listener {
 public:
     explicit join_op_base(spawned& s) noexcept;
     join_op_base(join_op_base&&) = default; // before it has begun
 
-    join_op_base* next = nullptr;
+    /// Awaiting it won't suspend.
+    [[nodiscard]] bool already_done() const noexcept { return record_.done; }
 
 protected:
     ~join_op_base() {
@@ -140,8 +141,8 @@ protected:
 
 private:
     bool waiting_ = false; // and so holds the record, whatever becomes of the handle
-    friend struct spawned;
     static void cancel_join(operation& op) noexcept;
+    static void task_ended(end_listener& l, bool failed) noexcept;
     static const operation_type kind;
 };
 
@@ -149,7 +150,7 @@ template <class T>
 class [[nodiscard]] join_op : public join_op_base {
 public:
     using join_op_base::join_op_base;
-    [[nodiscard]] bool await_ready() const noexcept { return record_.done; }
+    [[nodiscard]] bool await_ready() const noexcept { return already_done(); }
     template <weft_promise P>
     bool await_suspend(std::coroutine_handle<P> h,
                        std::source_location where = std::source_location::current()) noexcept {
@@ -175,6 +176,8 @@ public:
 template <class T = void>
 class task_handle {
 public:
+    using value_type = T;
+
     task_handle() noexcept = default;
     explicit task_handle(detail::spawned& s) noexcept : record_(&s) { ++s.references; }
     task_handle(task_handle&& other) noexcept : record_(std::exchange(other.record_, nullptr)) {}
@@ -219,6 +222,9 @@ public:
     [[nodiscard]] const char* name() const noexcept {
         return record_->name == nullptr ? "" : record_->name;
     }
+
+    /// For those who write combinators.
+    [[nodiscard]] detail::spawned* record() const noexcept { return record_; }
 
 private:
     [[nodiscard]] std::exception_ptr failure() const noexcept {
