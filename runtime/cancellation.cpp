@@ -52,6 +52,7 @@ void finally_scope::abandon_cleanup(frame_continuation& outer, ending how,
 
 void finally_scope::expired(timer& t) noexcept {
     auto& self = static_cast<finally_scope&>(t);
+    self.expired_ = true;
     self.cleanup_error_ = std::make_exception_ptr(
         timeout_error("a clean-up took longer than its limit and was stopped"));
     self.cleanup_->request_stop();
@@ -61,7 +62,8 @@ bool finally_scope::cleanup::ended(continuation& c, ending e) noexcept {
     auto& self = static_cast<cleanup&>(c);
     self.scope.io_loop().remove_timer(self.scope);
     self.return_context(self.scope.owner());
-    if (e == ending::finished && self.result_of<void>().failed())
+    // A clean-up that ended by itself after all says itself how it went.
+    if (e == ending::finished && (self.scope.expired_ || self.result_of<void>().failed()))
         self.scope.cleanup_error_ = self.result_of<void>().take_error();
     self.scope.leave();
     return false;

@@ -162,6 +162,7 @@ private:
     static void expired(timer& t) noexcept;
     std::optional<cleanup> cleanup_;
     duration within_;
+    bool expired_ = false;
 };
 
 template <class T, class F>

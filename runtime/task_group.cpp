@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include <weft/runtime/task_group.hpp>
 
+#include <weft/runtime/unhandled.hpp>
+
 #include <utility>
 
 namespace weft {
@@ -91,8 +93,12 @@ void task_group::leave_if_empty() noexcept {
 }
 
 bool task_group::check() {
-    if (interrupt_)
+    if (interrupt_) {
+        for (std::exception_ptr& e : errors_) // what leaves has no place for them
+            detail::report_unhandled("a task group that was interrupted", owner().awaiting_at,
+                                     std::move(e));
         std::rethrow_exception(std::move(interrupt_));
+    }
     if (!errors_.empty())
         throw exception_group("task group", std::move(errors_));
     return !body_stopped_;

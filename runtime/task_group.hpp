@@ -106,11 +106,18 @@ public:
     template <detail::weft_promise P>
     bool await_suspend(std::coroutine_handle<P> h,
                        std::source_location where = std::source_location::current()) {
-        task<value_type> t = function_(static_cast<task_group&>(*this));
+        if (!begin(h, where))
+            return true;
+        // In the tree before the function runs, which may start children at once.
+        body_.enter(owner());
         body_.on_end = ended;
-        body_.template adopt<value_type>(t.release());
-        if (begin(h, where))
-            body_.start_now(owner());
+        try {
+            body_.template adopt<value_type>(function_(static_cast<task_group&>(*this)).release());
+        } catch (...) {
+            body_ended(detail::ending::finished, std::current_exception());
+            return true;
+        }
+        body_.run_now();
         return true;
     }
     /// The body's value. If the group was cancelled before the body had one, cancelled_error, or

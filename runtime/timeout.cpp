@@ -4,6 +4,8 @@
 #include <weft/runtime/error.hpp>
 #include <weft/runtime/loop.hpp>
 
+#include <utility>
+
 namespace weft {
 
 namespace {
@@ -39,8 +41,13 @@ void timeout_scope::reschedule(time_point when) {
     if (!active_ || expired_)
         throw state_error("a timeout can be moved only while its body runs and before it expired");
     io_loop().remove_timer(*this);
-    deadline_ = when;
-    arm();
+    time_point before = std::exchange(deadline_, when);
+    try {
+        arm();
+    } catch (...) { // no memory for a first timer: there was none, and there is none
+        deadline_ = before;
+        throw;
+    }
     if (expired_)
         body_.request_stop();
 }

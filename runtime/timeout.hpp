@@ -161,13 +161,17 @@ template <class Rep, class Period, class A>
     return weft::with_deadline(deadline_after(d), std::move(a));
 }
 
-/// Like with_timeout, but with zero or less time left the awaitable isn't started.
+/// Like with_timeout, but with zero or less time left the awaitable isn't started, and gives its
+/// result only if that is there already (`h.join()` of a task that has ended).
 template <class Rep, class Period, awaitable A>
 [[nodiscard]] auto wait_for(A a, std::chrono::duration<Rep, Period> d) {
     duration ns = saturate(d);
+    bool none_left = ns <= duration::zero();
+    if constexpr (requires { a.already_done(); })
+        none_left = none_left && !a.already_done();
     using T = task_result_t<A>;
     return detail::deferred<detail::wait_for_op<T>, time_point, bool, task<T>>(
-        deadline_after(ns), ns <= duration::zero(), weft::as_task(std::move(a)));
+        deadline_after(ns), none_left, weft::as_task(std::move(a)));
 }
 
 } // namespace weft

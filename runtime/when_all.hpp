@@ -10,7 +10,8 @@
 // Cancellation: a stop reaches all of them, and is waited for. What ended with a value in the race
 //               is given, if all did.
 // Errors:       when_all: the first error stops the others, is kept until they have ended, and is
-//               thrown. when_all_settled: nothing is thrown, each has its result.
+//               thrown; further ones go to the unhandled-error hook. when_all_settled: nothing is
+//               thrown, each has its result.
 // Cost:         a fixed number of awaitables: no allocation besides their frames. A vector: one
 //               array.
 // Source:       asyncio.gather, but structured: nothing goes on in the background.

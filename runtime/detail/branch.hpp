@@ -38,10 +38,15 @@ struct branch : strand, continuation {
     /// Runs the coroutine next, from within the await that suspends the parent. It shares the
     /// parent's context variables, if the parent takes them back at the end.
     void start_now(strand& above) noexcept {
+        enter(above);
+        run_now();
+    }
+    /// The two halves of start_now.
+    void enter(strand& above) noexcept {
         enter_tree(above);
         flags |= static_cast<std::uint8_t>(above.flags & own_context);
-        run_by->transfer(*this, frame);
     }
+    void run_now() noexcept { run_by->transfer(*this, frame); }
     void return_context(strand& above) noexcept {
         if (context == above.context) [[likely]]
             return;

@@ -11,6 +11,7 @@
 #include <weft/runtime/detail/branch.hpp>
 #include <weft/runtime/detail/deferred.hpp>
 #include <weft/runtime/result.hpp>
+#include <weft/runtime/unhandled.hpp>
 
 #include <array>
 #include <cstddef>
@@ -46,6 +47,14 @@ public:
             self.scope->member_ended(self, e, failed);
             return false;
         }
+        /// An error that didn't leave the scope: the parent was unwound, or another error left.
+        template <class T>
+        void report_what_is_left() noexcept {
+            if (!child || !result_of<T>().failed())
+                return;
+            if (std::exception_ptr e = result_of<T>().take_error())
+                report_unhandled(scope->type().name, scope->awaited_at(), std::move(e));
+        }
         /// The outcome as a value; takes it out of the frame.
         template <class T>
         result<T> settle() {
@@ -67,6 +76,7 @@ public:
     /// The first to fail (policy all) or to end other than by a stop (policy any); `none` if there
     /// was none.
     [[nodiscard]] std::size_t first() const noexcept { return first_; }
+    [[nodiscard]] std::source_location awaited_at() const noexcept { return owner().awaiting_at; }
 
 protected:
     join_scope(const operation_type& t, join_policy p) noexcept : scope_operation(t), policy_(p) {}
@@ -95,6 +105,10 @@ public:
         std::size_t i = 0;
         ((members_of_[i].template set<Ts>(*this, i, std::move(tasks)), ++i), ...);
     }
+    ~join_tuple() {
+        std::size_t i = 0;
+        (members_of_[i++].template report_what_is_left<Ts>(), ...);
+    }
     [[nodiscard]] bool await_ready() const noexcept { return sizeof...(Ts) == 0; }
     template <weft_promise P>
     bool await_suspend(std::coroutine_handle<P> h,
@@ -116,6 +130,10 @@ public:
         : join_scope(kind, Policy), members_of_(tasks.size()) {
         for (std::size_t i = 0; i < tasks.size(); ++i)
             members_of_[i].template set<T>(*this, i, std::move(tasks[i]));
+    }
+    ~join_vector() {
+        for (member& m : members_of_)
+            m.template report_what_is_left<T>();
     }
     [[nodiscard]] bool await_ready() const noexcept { return members_of_.empty(); }
     template <weft_promise P>
