@@ -2,8 +2,10 @@
 #include <weft/runtime/runtime.hpp>
 
 #include <weft/runtime/error.hpp>
-#include <weft/runtime/sleep.hpp>
+#include <weft/runtime/signal.hpp>
+#include <weft/runtime/spawn.hpp>
 
+#include <csignal>
 #include <functional>
 #include <future>
 #include <stdexcept>
@@ -122,7 +124,13 @@ void runtime::run_branch(detail::main_branch& b) {
     b.flags |= detail::strand::unstarted;
     if (!variables_)
         variables_.emplace(copy_context());
+    std::optional<signal_set> interrupts;
+    if (options_.handle_interrupt)
+        interrupts.emplace(SIGINT);
     variables_->run([&] {
+        if (interrupts)
+            detail::spawn_record(stop_on_interrupt(interrupts), nullptr, l.root(), "interrupts",
+                                 std::source_location());
         main_ = &b;
         detail::lend_context_to(b);
         b.enter_tree(l.root());
@@ -133,18 +141,31 @@ void runtime::run_branch(detail::main_branch& b) {
     });
     b.leave_tree();
     l.drain();
+    if (b.child) // a result that exists wins
+        return;
     if (int signal = interrupted_by_.load(std::memory_order_relaxed); signal != 0)
         throw interrupted_error(signal);
-    if (!b.child)
-        throw cancelled_error();
+    throw cancelled_error();
+}
+
+task<> runtime::stop_on_interrupt(std::optional<signal_set>& interrupts) {
+    int signal = co_await interrupts->next();
+    interrupts.reset();
+    request_stop(signal);
 }
 
 void runtime::request_stop(int signal) noexcept {
-    interrupted_by_.store(signal, std::memory_order_relaxed);
-    loops_.front()->post([this] {
-        if (main_ != nullptr)
-            main_->request_stop();
-    });
+    interrupted_by_.store(signal, std::memory_order_relaxed); // the post below publishes it
+    if (!stop_.sent.exchange(true, std::memory_order_acq_rel))
+        loops_.front()->post(stop_);
+}
+
+void runtime::stop_message::arrived(work& w) noexcept {
+    auto& self = static_cast<stop_message&>(w);
+    self.sent.store(false, std::memory_order_release); // pairs with the exchange in request_stop
+    // One that was meant for a former run finds the number taken back.
+    if (self.of.main_ != nullptr && self.of.interrupted_by_.load(std::memory_order_relaxed) != 0)
+        self.of.main_->request_stop();
 }
 
 namespace detail {

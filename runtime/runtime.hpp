@@ -38,6 +38,8 @@
 
 namespace weft {
 
+class signal_set;
+
 struct runtime_options {
     /// How many loops, each with a thread; the first runs on the caller's.
     unsigned loops = 1;
@@ -49,7 +51,9 @@ struct runtime_options {
     /// Null: the kernel that the program runs on.
     const weft::kernel* kernel = nullptr;
     kernel_feature features = kernel_feature::all;
-    /// SIGINT stops the main task, and run throws interrupted_error; a second one ends the program.
+    /// During run, the first SIGINT stops the main task; if that ends it, run throws
+    /// interrupted_error. From then on the signal has its former effect: a second one ends the
+    /// program. Threads that weft didn't start must block it, or it may strike there.
     bool handle_interrupt = false;
 };
 
@@ -89,8 +93,8 @@ public:
         return b.result_of<T>().take();
     }
 
-    /// Stops the main task, from any thread; run then throws interrupted_error with this signal's
-    /// number.
+    /// Stops the main task, from any thread; if that ends it, run throws interrupted_error with
+    /// this signal's number. Does nothing while no task is run.
     void request_stop(int signal) noexcept;
 
     [[nodiscard]] std::size_t loops() const noexcept { return loops_.size(); }
@@ -98,7 +102,15 @@ public:
 
 private:
     struct helper;
+    // The request to stop on its way to the first loop: there is never more than one.
+    struct stop_message : detail::work {
+        explicit stop_message(runtime& r) noexcept : work(arrived), of(r) {}
+        static void arrived(work& w) noexcept;
+        runtime& of;
+        std::atomic<bool> sent{false};
+    };
     void run_branch(detail::main_branch& b);
+    task<> stop_on_interrupt(std::optional<signal_set>& interrupts);
     void end_helpers() noexcept;
 
     runtime_options options_;
@@ -107,6 +119,7 @@ private:
     const void* owner_ = nullptr;         // the thread that made it
     detail::main_branch* main_ = nullptr; // while it runs; for the first loop's thread
     std::atomic<int> interrupted_by_{0};
+    stop_message stop_{*this};
     std::optional<context> variables_; // from one run to the next
 };
 
