@@ -9,6 +9,7 @@
 // Cost:         one allocation for each ring.
 // Source:       rings in a list after moodycamel's queues.
 #pragma once
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <new>
