@@ -9,7 +9,8 @@
 constexpr int rounds = 11;
 constexpr int per_round = 1000000;
 
-// Not inlined, as with the peers: what is asked is the price of a frame, not whether the compiler gets rid of it.
+// Not inlined, as with the peers: what is asked is the price of a frame, not whether the compiler
+// gets rid of it.
 [[gnu::noinline]] static weft::task<int> ready(int i) { co_return i; }
 
 static weft::task<> question() {

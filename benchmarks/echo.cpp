@@ -18,7 +18,8 @@ static weft::task<> serve(weft::tcp_stream stream) {
 }
 
 static weft::task<> listen() {
-    weft::tcp_listener listener = weft::listen_tcp(weft::socket_address::ipv4_loopback(0), {.backlog = 4096});
+    weft::tcp_listener listener =
+        weft::listen_tcp(weft::socket_address::ipv4_loopback(0), {.backlog = 4096});
     std::printf("port\t%u\n", unsigned{listener.local_address().port()});
     std::fflush(stdout);
     co_await weft::with_task_group([&](weft::task_group& group) -> weft::task<> {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// An echo server that spends memory only on connections which have something to say: the loop lends them a buffer. Prints
-// its port.
+// An echo server that spends memory only on connections which have something to say: the loop lends
+// them a buffer. Prints its port.
 #include <weft/runtime/runtime.hpp>
 #include <weft/runtime/task_group.hpp>
 #include <weft/runtime/tcp.hpp>
@@ -17,7 +17,8 @@ static weft::task<> serve(weft::tcp_stream stream) {
 }
 
 static weft::task<> listen() {
-    weft::tcp_listener listener = weft::listen_tcp(weft::socket_address::ipv4_loopback(0), {.backlog = 4096});
+    weft::tcp_listener listener =
+        weft::listen_tcp(weft::socket_address::ipv4_loopback(0), {.backlog = 4096});
     std::printf("port\t%u\n", unsigned{listener.local_address().port()});
     std::fflush(stdout);
     co_await weft::with_task_group([&](weft::task_group& group) -> weft::task<> {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Spawns a million tasks in a group, all of which exist before the first runs, and waits for the last.
+// Spawns a million tasks in a group, all of which exist before the first runs, and waits for the
+// last.
 #include "harness/measure.h"
 
 #include <weft/runtime/runtime.hpp>

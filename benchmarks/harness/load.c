@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
-// Load for an echo server: connections with one request of 64 bytes in flight each, for a fixed time.
+// Load for an echo server: connections with one request of 64 bytes in flight each, for a fixed
+// time.
 //
 //     load PORT CONNECTIONS WARM_UP_MS WINDOW_MS SERVER_PID
 //
-// Prints, for the window alone: the processor time that the server used for a request, requests a second, and how long the
-// 50th and the 99th of a hundred took.
+// Prints, for the window alone: the processor time that the server used for a request, requests a
+// second, and how long the 50th and the 99th of a hundred took.
 #define _GNU_SOURCE
 #include "measure.h"
 
@@ -30,7 +31,8 @@ static unsigned bucket_of(uint64_t ns) {
     if (ns < sub_buckets)
         return (unsigned)ns;
     unsigned exponent = 63 - (unsigned)__builtin_clzll(ns);
-    unsigned bucket = (exponent - 4) * sub_buckets + (unsigned)((ns >> (exponent - 5)) & (sub_buckets - 1));
+    unsigned bucket =
+        (exponent - 4) * sub_buckets + (unsigned)((ns >> (exponent - 5)) & (sub_buckets - 1));
     return bucket < buckets ? bucket : buckets - 1;
 }
 
@@ -77,7 +79,8 @@ int main(int argc, char** argv) {
     if (clock_getcpuclockid((pid_t)atoi(argv[5]), &server_clock) != 0)
         fail("no such server");
 
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(argv[1]))};
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons((uint16_t)atoi(argv[1]))};
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     struct connection* connections = calloc(count, sizeof *connections);
     int epoll = epoll_create1(EPOLL_CLOEXEC);

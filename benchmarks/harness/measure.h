@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What each benchmark program needs of the operating system: the time, the processor time that it used, the memory
-// that it had at most, and a place for its answers. Plain C, so that every peer can be asked with the same instruments.
+// What each benchmark program needs of the operating system: the time, the processor time that it
+// used, the memory that it had at most, and a place for its answers. Plain C, so that every peer
+// can be asked with the same instruments.
 #pragma once
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -24,7 +25,8 @@ static inline int64_t wall_ns(void) { return nanoseconds_of(CLOCK_MONOTONIC); }
 /// Of all threads, in user mode and in the kernel.
 static inline int64_t cpu_ns(void) { return nanoseconds_of(CLOCK_PROCESS_CPUTIME_ID); }
 
-/// A line of /proc/self/status in bytes: "VmRSS:" for what is resident, "VmHWM:" for the most there ever was.
+/// A line of /proc/self/status in bytes: "VmRSS:" for what is resident, "VmHWM:" for the most there
+/// ever was.
 static inline double status_bytes(const char* name) {
     FILE* f = fopen("/proc/self/status", "r");
     char line[256];
@@ -54,13 +56,15 @@ static inline double median_of(double* values, size_t count) {
     return count % 2 != 0 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
 }
 
-/// How long each of a million sleepers sleeps: the same sequence for all, spread over the second after the first.
+/// How long each of a million sleepers sleeps: the same sequence for all, spread over the second
+/// after the first.
 static inline unsigned sleep_ms(uint32_t* state) {
     *state = *state * 1664525u + 1013904223u;
     return 1000 + (*state >> 16) % 1000;
 }
 
-/// Keeps the calling thread on the n-th of the processors that the program was given, if there are that many.
+/// Keeps the calling thread on the n-th of the processors that the program was given, if there are
+/// that many.
 static inline void pin_thread(int n) {
     cpu_set_t given, one;
     sched_getaffinity(0, sizeof given, &given);

@@ -6,8 +6,9 @@
 #include <atomic>
 #include <unistd.h>
 
-/// Posts to a loop that sleeps, again and again. The loop must belong to another thread, which is on another processor.
-/// Prints how long it takes from the post until the function runs, and how long the poster is held up.
+/// Posts to a loop that sleeps, again and again. The loop must belong to another thread, which is
+/// on another processor. Prints how long it takes from the post until the function runs, and how
+/// long the poster is held up.
 template <class Post>
 void ask_wakeups(Post post) {
     constexpr int warm_up = 500;
@@ -32,8 +33,9 @@ void ask_wakeups(Post post) {
     print_metric("poster", "us", median_of(held_up, count) / 1000);
 }
 
-/// Posts a million functions to a loop that is busy. Prints what one costs the poster, and how long it takes until the last
-/// has run. The two calls of getppid mark, for who counts the system calls from outside, where to begin and to end.
+/// Posts a million functions to a loop that is busy. Prints what one costs the poster, and how long
+/// it takes until the last has run. The two calls of getppid mark, for who counts the system calls
+/// from outside, where to begin and to end.
 template <class Post>
 void ask_posts(Post post) {
     constexpr int rounds = 5;

@@ -6,7 +6,8 @@
 #include <cstdio>
 #include <exception>
 
-using executor = asio::io_context::executor_type; // known at compile time: no type-erased executor in each object
+// Known at compile time: no type-erased executor in each object.
+using executor = asio::io_context::executor_type;
 using token = asio::use_awaitable_t<executor>;
 using tcp_socket = token::as_default_on_t<asio::basic_stream_socket<asio::ip::tcp, executor>>;
 using tcp_acceptor = token::as_default_on_t<asio::basic_socket_acceptor<asio::ip::tcp, executor>>;

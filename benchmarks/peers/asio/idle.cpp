@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// An echo server on Asio that spends memory only on connections which have something to say: it waits until the socket is
-// readable, and reads into a buffer that all share. Prints its port.
+// An echo server on Asio that spends memory only on connections which have something to say: it
+// waits until the socket is readable, and reads into a buffer that all share. Prints its port.
 #include <asio.hpp>
 
 #include <array>

@@ -8,8 +8,8 @@
 
 using executor = asio::io_context::executor_type;
 using token = asio::use_awaitable_t<executor>;
-using timer = token::as_default_on_t<
-    asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, executor>>;
+using timer = token::as_default_on_t<asio::basic_waitable_timer<
+    std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, executor>>;
 
 constexpr int count = 1000000;
 

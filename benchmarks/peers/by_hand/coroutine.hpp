@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The least that a coroutine needs to return a value to whoever awaits it: no stop, no loop, no recycled memory, no
-// tree. What a library costs on top of the language is measured against this.
+// The least that a coroutine needs to return a value to whoever awaits it: no stop, no loop, no
+// recycled memory, no tree. What a library costs on top of the language is measured against this.
 #pragma once
 #include <coroutine>
 #include <exception>
@@ -14,7 +14,8 @@ public:
     struct promise_type {
         struct final_awaiter {
             bool await_ready() const noexcept { return false; }
-            std::coroutine_handle<> await_suspend(std::coroutine_handle<promise_type> h) const noexcept {
+            std::coroutine_handle<>
+            await_suspend(std::coroutine_handle<promise_type> h) const noexcept {
                 return h.promise().awaiting;
             }
             void await_resume() const noexcept {}

@@ -8,7 +8,8 @@
 constexpr int rounds = 11;
 constexpr int per_round = 1000000;
 
-// Not inlined, so that the frame isn't optimised away: a task that is worth its name can't be, either.
+// Not inlined, so that the frame isn't optimised away: a task that is worth its name can't be,
+// either.
 [[gnu::noinline]] static by_hand::task<int> ready(int i) { co_return i; }
 
 static by_hand::detached question() {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// An echo server by hand on epoll: level-triggered, one read and one write a request. Prints its port.
+// An echo server by hand on epoll: level-triggered, one read and one write a request. Prints its
+// port.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -94,7 +95,8 @@ int main(void) {
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     socklen_t size = sizeof address;
     listener.fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (listener.fd < 0 || bind(listener.fd, (struct sockaddr*)&address, size) != 0 || listen(listener.fd, 4096) != 0 ||
+    if (listener.fd < 0 || bind(listener.fd, (struct sockaddr*)&address, size) != 0 ||
+        listen(listener.fd, 4096) != 0 ||
         getsockname(listener.fd, (struct sockaddr*)&address, &size) != 0) {
         perror("listen");
         return 1;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-// An echo server by hand on io_uring: multishot accept, one-shot receive into the connection's own buffer, send; one
-// enter for all that a turn brought. Prints its port.
+// An echo server by hand on io_uring: multishot accept, one-shot receive into the connection's own
+// buffer, send; one enter for all that a turn brought. Prints its port.
 //
-// Tried against it, and no better here: a receive linked behind each send, provided buffers, multishot receive.
+// Tried against it, and no better here: a receive linked behind each send, provided buffers,
+// multishot receive, waiting for data without trying to receive first.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -52,7 +53,8 @@ static void start_receive(struct connection* c) {
 
 static void start_send(struct connection* c) {
     struct io_uring_sqe* sqe = entry();
-    io_uring_prep_send(sqe, c->fd, c->buffer + c->sent, c->length - c->sent, MSG_NOSIGNAL | MSG_WAITALL);
+    io_uring_prep_send(sqe, c->fd, c->buffer + c->sent, c->length - c->sent,
+                       MSG_NOSIGNAL | MSG_WAITALL);
     io_uring_sqe_set_data64(sqe, (uintptr_t)c | is_send);
 }
 
@@ -90,13 +92,15 @@ int main(void) {
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     socklen_t size = sizeof address;
     int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (listener < 0 || bind(listener, (struct sockaddr*)&address, size) != 0 || listen(listener, 4096) != 0 ||
+    if (listener < 0 || bind(listener, (struct sockaddr*)&address, size) != 0 ||
+        listen(listener, 4096) != 0 ||
         getsockname(listener, (struct sockaddr*)&address, &size) != 0) {
         perror("listen");
         return 1;
     }
     struct io_uring_params options = {
-        .flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE,
+        .flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SUBMIT_ALL |
+                 IORING_SETUP_CQSIZE,
         .cq_entries = 4 * ring_entries,
     };
     int error = io_uring_queue_init_params(ring_entries, &ring, &options);
@@ -116,7 +120,8 @@ int main(void) {
             ++seen;
             uint64_t data = io_uring_cqe_get_data64(cqe);
             if (data != 0)
-                completed((struct connection*)(uintptr_t)(data & ~(uint64_t)is_send), (data & is_send) != 0, cqe->res);
+                completed((struct connection*)(uintptr_t)(data & ~(uint64_t)is_send),
+                          (data & is_send) != 0, cqe->res);
             else if (cqe->res >= 0)
                 accepted(cqe->res);
             if (data == 0 && (cqe->flags & IORING_CQE_F_MORE) == 0)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A loop by hand that others post functions to: a mailbox of nodes, and an eventfd in an epoll set, which is written to
-// only if the loop is about to sleep or sleeps.
+// A loop by hand that others post functions to: a mailbox of nodes, and an eventfd in an epoll set,
+// which is written to only if the loop is about to sleep or sleeps.
 #pragma once
 #include <atomic>
 #include <cstdint>

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
-// Posts to a loop that is busy with two coroutines which take turns, by hand. The loop looks into its mailbox once in
-// 256 turns.
+// Posts to a loop that is busy with two coroutines which take turns, by hand. The loop looks into
+// its mailbox once in 256 turns.
 #include "../../harness/wakeup.hpp"
 #include "coroutine.hpp"
 #include "loop.hpp"
 
-static by_hand::detached keep_busy(by_hand::ready_queue& queue, by_hand::loop& l, const bool& done) {
+static by_hand::detached keep_busy(by_hand::ready_queue& queue, by_hand::loop& l,
+                                   const bool& done) {
     unsigned turn = 0;
     while (!done) {
         if (++turn % 128 == 0)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Starts a million coroutines, all of which exist before the first runs, and waits for the last: by hand.
+// Starts a million coroutines, all of which exist before the first runs, and waits for the last: by
+// hand.
 #include "../../harness/measure.h"
 #include "coroutine.hpp"
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// An echo server on libuv. Its buffer exists once, as callbacks finish with it: a connection that waits has none.
-// Prints its port.
+// An echo server on libuv. Its buffer exists once, as callbacks finish with it: a connection that
+// waits has none. Prints its port.
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
