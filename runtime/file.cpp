@@ -125,7 +125,7 @@ int native(const open_options& o) noexcept {
         break;
     }
     switch (o.creation) {
-    case file_creation::never:
+    case file_creation::existing:
         break;
     case file_creation::if_missing:
         flags |= O_CREAT;

@@ -33,7 +33,7 @@ namespace weft {
 
 enum class file_access : std::uint8_t { read, write, read_write, append };
 enum class file_creation : std::uint8_t {
-    never,      // it must exist
+    existing,   // it must be there
     if_missing, // opened as it is, or created empty
     truncate,   // created, or emptied
     exclusive,  // it must not exist; links are not followed
@@ -41,7 +41,7 @@ enum class file_creation : std::uint8_t {
 
 struct open_options {
     file_access access = file_access::read;
-    file_creation creation = file_creation::never;
+    file_creation creation = file_creation::existing;
     /// Of a file that is created, without what the umask takes away.
     unsigned permissions = 0666;
 };

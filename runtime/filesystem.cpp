@@ -162,6 +162,7 @@ constexpr detail::operation_type list_kind{detail::helper_op<listing>::cancel, "
 } // namespace
 
 task<bool> file_exists(std::string path) {
+    detail::refuse_nulls("stat", path);
     try {
         co_await file_status_of(std::move(path));
         co_return true;

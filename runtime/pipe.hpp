@@ -32,7 +32,7 @@ public:
 
     /// At least one byte; 0 when every writer is gone.
     [[nodiscard]] detail::read_op read_some(std::span<std::byte> into) noexcept {
-        return {fd(), detail::at_position, into};
+        return {fd(), detail::no_position, into};
     }
     /// At least one byte in a lent buffer, as stream_socket's; empty when every writer is gone.
     [[nodiscard]] detail::receive_op receive() noexcept {
@@ -56,10 +56,10 @@ public:
 
     /// At least one byte of these. Up to 4096 go in one piece, unmixed with what others write.
     [[nodiscard]] detail::write_op write_some(std::span<const std::byte> from) noexcept {
-        return {fd(), detail::at_position, from};
+        return {fd(), detail::no_position, from};
     }
     [[nodiscard]] detail::write_op write_some(std::span<const const_buffer> parts) noexcept {
-        return {fd(), detail::at_position, parts};
+        return {fd(), detail::no_position, parts};
     }
     [[nodiscard]] detail::close_op close() noexcept { return fd_.close(); }
     [[nodiscard]] const weft::descriptor& descriptor() const noexcept { return fd_; }

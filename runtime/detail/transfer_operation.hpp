@@ -17,6 +17,8 @@ namespace weft::detail {
 
 /// Where a descriptor's own position counts.
 inline constexpr std::uint64_t at_position = ~std::uint64_t{0};
+/// For what has no position: pipes.
+inline constexpr std::uint64_t no_position = at_position - 1;
 
 /// Throws std::system_error that names the operation and what `fd` leads to.
 [[noreturn]] void throw_file_error(std::int32_t result, const char* operation, int fd);
@@ -36,7 +38,7 @@ public:
     [[nodiscard]] request fill() const noexcept {
         return {.opcode = opcode::read,
                 .fd = fd_,
-                .offset = offset_,
+                .offset = offset_ == no_position ? at_position : offset_,
                 .address = address_of(data_),
                 .length = size_};
     }
@@ -64,10 +66,12 @@ public:
 
 private:
     static void written(completion_target& t, std::int32_t result, std::uint32_t flags) noexcept;
+    void advance(std::int32_t n) const noexcept;
     static const operation_type kind;
     int fd_;
     const void* data_;
     std::uint64_t offset_;
+    std::int64_t began_at_ = -1; // the descriptor's position, if it has one and it counts
     std::uint32_t size_;
     std::uint8_t opcode_;
     bool told_ = false; // the kernel was asked to make no signal

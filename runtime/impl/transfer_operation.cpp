@@ -24,13 +24,15 @@ std::atomic<bool> kernel_knows_nosignal{true}; // until it says otherwise
 } // namespace
 
 request write_op::fill() noexcept {
+    if (offset_ == at_position)
+        began_at_ = ::lseek(fd_, 0, SEEK_CUR);
     // Relaxed: a hint, and who comes too late is told by the kernel as well.
     told_ = kernel_knows_nosignal.load(std::memory_order_relaxed) &&
             contains(io_loop().options().features, kernel_feature::silent_write);
     return {.opcode = opcode_,
             .flags = static_cast<std::uint8_t>(told_ ? 0 : IOSQE_ASYNC),
             .fd = fd_,
-            .offset = offset_,
+            .offset = offset_ == no_position ? at_position : offset_,
             .address = address_of(data_),
             .length = size_,
             .operation_flags = told_ ? rwf_nosignal : 0};
@@ -43,7 +45,17 @@ void write_op::written(completion_target& t, std::int32_t result, std::uint32_t 
         op.again();
         return;
     }
+    bool whole = op.opcode_ == opcode::write && static_cast<std::uint32_t>(result) == op.size_;
+    if (result > 0 && !whole && op.began_at_ >= 0)
+        op.advance(result);
     completed(t, result, flags);
+}
+
+// A write that was cut short by an error (the disk is full) or by a stop gives its count, but the
+// kernel (6.18) leaves the position where it was, and the next write would overwrite this one.
+void write_op::advance(std::int32_t n) const noexcept {
+    if (::lseek(fd_, 0, SEEK_CUR) == began_at_)
+        ::lseek(fd_, began_at_ + n, SEEK_SET);
 }
 
 void throw_file_error(std::int32_t result, const char* operation, int fd) {
