@@ -15,8 +15,8 @@ struct colour {
     float r = 0, g = 0, b = 0;
 
     friend bool operator==(colour, colour) noexcept = default;
-    friend colour operator+(colour a, colour b) noexcept {
-        return {a.r + b.r, a.g + b.g, a.b + b.b};
+    friend colour operator+(colour x, colour y) noexcept {
+        return {x.r + y.r, x.g + y.g, x.b + y.b};
     }
     friend colour operator*(colour c, float f) noexcept { return {c.r * f, c.g * f, c.b * f}; }
 };
@@ -125,10 +125,18 @@ public:
         if (stop.stop_requested())
             return;
         bool dark = true;
-        for (std::size_t x = x0; x <= x1; ++x)
-            dark &= (point(x, y0) == inside) & (point(x, y1) == inside);
-        for (std::size_t y = y0; y <= y1; ++y)
-            dark &= (point(x0, y) == inside) & (point(x1, y) == inside);
+        auto look = [&](std::size_t x, std::size_t y) { // also at the rest, once it isn't dark
+            if (point(x, y) != inside)
+                dark = false;
+        };
+        for (std::size_t x = x0; x <= x1; ++x) {
+            look(x, y0);
+            look(x, y1);
+        }
+        for (std::size_t y = y0; y <= y1; ++y) {
+            look(x0, y);
+            look(x1, y);
+        }
         if (dark || x1 - x0 <= 8) {
             for (std::size_t y = y0 + 1; y < y1; ++y)
                 for (std::size_t x = x0 + 1; x < x1; ++x)

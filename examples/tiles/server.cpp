@@ -48,7 +48,8 @@ weft::task<> drop_input(weft::tcp_stream& stream) {
 /// last answer. So: say that there is no more, and listen until the client has understood.
 weft::task<> say_goodbye(weft::tcp_stream& stream) {
     stream.shutdown_write();
-    co_await weft::as_result(weft::with_timeout(farewell, drop_input(stream)));
+    [[maybe_unused]] auto how =
+        co_await weft::as_result(weft::with_timeout(farewell, drop_input(stream)));
 }
 
 weft::task<> say_no(weft::tcp_stream& stream) {
@@ -255,8 +256,10 @@ weft::task<> server::run(weft::task<> until) {
         for (auto next = guests_.begin(); next != guests_.end();)
             if (guest& g = *next++; g.idle)
                 g.task.cancel();
-        if (!guests_.empty())
-            co_await weft::as_result(weft::with_timeout(options_.drain, all_gone_.wait()));
+        if (!guests_.empty()) {
+            [[maybe_unused]] auto in_time =
+                co_await weft::as_result(weft::with_timeout(options_.drain, all_gone_.wait()));
+        }
         group.cancel();
     });
 }
@@ -290,7 +293,7 @@ weft::task<> server::welcome(weft::tcp_stream stream, seat place) {
 
 weft::task<> server::turn_away(weft::tcp_stream stream) {
     ++turning_away_;
-    co_await weft::as_result(say_no(stream));
+    [[maybe_unused]] auto how = co_await weft::as_result(say_no(stream));
     --turning_away_;
 }
 
