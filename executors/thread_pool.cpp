@@ -70,7 +70,7 @@ public:
         return true;
     }
 
-    // --- The end -----------------------------------------------------------------------------------
+    // --- The end ---------------------------------------------------------------------------------
 
     // False: it has come already.
     bool shut_down(thread_pool_shutdown_op& op) noexcept {
@@ -267,7 +267,7 @@ private:
     bool closing_ = false;
 };
 
-// --- A call ---------------------------------------------------------------------------------------
+// --- A call --------------------------------------------------------------------------------------
 
 const operation_type thread_call_base::kind{cancel_call, "a thread pool's answer"};
 
@@ -327,7 +327,7 @@ void thread_call_base::leave_pool() noexcept {
     wake_from_anywhere();
 }
 
-// --- Shutdown -------------------------------------------------------------------------------------
+// --- Shutdown ------------------------------------------------------------------------------------
 
 const operation_type thread_pool_shutdown_op::kind{cancel_wait, "the end of a thread pool"};
 

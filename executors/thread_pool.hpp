@@ -2,25 +2,30 @@
 // Calls functions on other threads: for what blocks, or computes for long, and may share the heap.
 //
 //     weft::task<std::size_t> count_lines(weft::thread_pool& pool, std::string path) {
-//         co_return co_await pool.submit([](const std::string& p) {
-//             std::ifstream file(p);                              // may block: this isn't the loop
-//             return static_cast<std::size_t>(std::count(std::istreambuf_iterator<char>(file), {}, '\n'));
-//         }, std::move(path));
+//         auto count = [](const std::string& p) {
+//             std::ifstream file(p);                      // may block: this isn't the loop
+//             std::istreambuf_iterator<char> begin(file), end;
+//             return static_cast<std::size_t>(std::count(begin, end, '\n'));
+//         };
+//         co_return co_await pool.submit(count, std::move(path));
 //     }
 //
-// A function that can be called with a std::stop_token in front of its arguments, and not without, is told through it
-// that it should stop.
+// A function that can be called with a std::stop_token in front of its arguments, and not without,
+// is told through it that it should stop.
 //
-// Threads:      all members, from any thread. The awaiting task goes on on its own loop. Threads are started when there
-//               is work for them, up to the pool's size; idle ones sleep.
-// Cancellation: a queued call is withdrawn at once. A running one is asked through its stop_token and awaited: a thread
-//               can't be stopped from outside. A function that returns after it was asked counts as stopped; one
-//               that takes no stop_token gives its result, and an error that it throws is never lost.
-// Errors:       what the function throws; state_error after shutdown; pool_terminated if the pool is destroyed before the
-//               call had its turn; std::system_error if there is no thread and none can be started.
-// Cost:         no allocation: function, arguments and result are in the awaiting frame. A lock and a wake-up each way.
-// Source:       concurrent.futures.ThreadPoolExecutor; idle threads are woken last in, first out, each at a futex of its
-//               own.
+// Threads:      all members, from any thread. The awaiting task goes on on its own loop. Threads
+//               are started when there is work for them, up to the pool's size; idle ones sleep.
+// Cancellation: a queued call is withdrawn at once. A running one is asked through its stop_token
+//               and awaited: a thread can't be stopped from outside. A function that returns after
+//               it was asked counts as stopped; one that takes no stop_token gives its result, and
+//               an error that it throws is never lost.
+// Errors:       what the function throws; state_error after shutdown; pool_terminated if the pool
+//               is destroyed before the call had its turn; std::system_error if there is no thread
+//               and none can be started.
+// Cost:         no allocation: function, arguments and result are in the awaiting frame. A lock and
+//               a wake-up each way.
+// Source:       concurrent.futures.ThreadPoolExecutor; idle threads are woken last in, first out,
+//               each at a futex of its own.
 #pragma once
 #include <weft/runtime/detail/operation.hpp>
 #include <weft/runtime/task.hpp>
@@ -63,21 +68,22 @@ class thread_pool_shutdown_op;
 class thread_pool {
 public:
     explicit thread_pool(const thread_pool_options& options = {});
-    /// Calls that wait fail; those that run are asked to stop and waited for, which blocks the calling thread. Await
-    /// shutdown() before, where something may be running.
+    /// Calls that wait fail; those that run are asked to stop and waited for, which blocks the
+    /// calling thread. Await shutdown() before, where something may be running.
     ~thread_pool();
     thread_pool(const thread_pool&) = delete;
     thread_pool& operator=(const thread_pool&) = delete;
 
-    /// Calls `function(arguments...)` on a thread of the pool, once this is awaited. Both are moved or copied here.
+    /// Calls `function(arguments...)` on a thread of the pool, once this is awaited. Both are moved
+    /// or copied here.
     template <class F, class... A>
     [[nodiscard]] auto submit(F&& function, A&&... arguments) {
         return detail::thread_call<std::decay_t<F>, std::decay_t<A>...>(
             *state_, std::forward<F>(function), std::forward<A>(arguments)...);
     }
 
-    /// Takes no more calls, waits until the accepted ones are done and the threads have ended. If the wait is stopped,
-    /// the pool goes on ending.
+    /// Takes no more calls, waits until the accepted ones are done and the threads have ended. If
+    /// the wait is stopped, the pool goes on ending.
     [[nodiscard]] detail::thread_pool_shutdown_op shutdown() noexcept;
 
     /// How many threads there may be.
@@ -89,7 +95,7 @@ private:
     std::unique_ptr<detail::thread_pool_state> state_;
 };
 
-// ---------------------------------------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------
 
 namespace detail {
 

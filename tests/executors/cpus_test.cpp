@@ -5,7 +5,7 @@
 
 #include <sched.h>
 
-TEST_CASE("usable_cpus: follows the affinity mask", "[MP-MISC-02]") {
+TEST_CASE("usable_cpus: follows the affinity mask") {
     cpu_set_t before, one;
     REQUIRE(::sched_getaffinity(0, sizeof before, &before) == 0);
     unsigned all = weft::usable_cpus();

@@ -172,10 +172,10 @@ std::size_t count(const process_pool& pool, state s) {
                                                   [s](const auto& w) { return w.is == s; }));
 }
 task<> all_idle(const process_pool& pool, std::size_t n) {
-    co_await eventually([&pool, n] { return count(pool, state::idle) == n; });
+    co_await eventually([&] { return count(pool, state::idle) == n; });
 }
 task<> some_running(const process_pool& pool, std::size_t n) {
-    co_await eventually([&pool, n] { return count(pool, state::running) == n; });
+    co_await eventually([&] { return count(pool, state::running) == n; });
 }
 
 // Awaits what must throw an E, and gives it.
@@ -241,7 +241,7 @@ int in_a_pool_of_its_own(int n) {
 // --- Calls ---------------------------------------------------------------------------------------
 
 TEST_CASE("process_pool: functions are called in other processes and their results come back",
-          "[G-13][MP-POOL-02]") {
+          "[G-13]") {
     run([]() -> task<> {
         process_pool pool({.workers = 2});
         auto five = co_await pool.submit(fn<&add>, 2, 3);
@@ -346,8 +346,7 @@ TEST_CASE("process_pool: errors arrive as the exceptions that they were", "[CF-P
     }());
 }
 
-TEST_CASE("process_pool: what can't be encoded or decoded fails its own task only",
-          "[CF-PPE-04][G-12]") {
+TEST_CASE("process_pool: what can't be encoded or decoded fails its own task only", "[G-12]") {
     run([]() -> task<> {
         process_pool pool({.workers = 1});
         CHECK_THROWS_AS(pool.submit(fn<&go>, one_way{7}), std::length_error); // in the parent
@@ -599,7 +598,7 @@ TEST_CASE("process_pool: an error in a task that is being stopped is seen, unles
 
 // --- The end -------------------------------------------------------------------------------------
 
-TEST_CASE("process_pool: shutdown finishes what was accepted and refuses the rest", "[CF-EXE-06]") {
+TEST_CASE("process_pool: shutdown finishes what was accepted and refuses the rest") {
     run([]() -> task<> {
         process_pool pool({.workers = 2});
         std::vector<task_handle<int>> all;
@@ -710,7 +709,7 @@ TEST_CASE("process_pool: a pool that is ended before it began leaves nothing") {
 
 // --- Where from ----------------------------------------------------------------------------------
 
-TEST_CASE("process_pool: tasks of any loop and plain threads use the same pool", "[D1]") {
+TEST_CASE("process_pool: tasks of any loop and plain threads use the same pool") {
     runtime rt({.loops = 2});
     rt.run([](runtime& r) -> task<> {
         process_pool pool({.workers = 2});
@@ -764,7 +763,7 @@ TEST_CASE("process_pool: a worker has its channels open and nothing else", "[P12
     ::close(leak);
 }
 
-TEST_CASE("process_pool: the protocol leaves the standard streams to the program", "[MP-PROC-14]") {
+TEST_CASE("process_pool: the protocol leaves the standard streams to the program") {
     run([]() -> task<> {
         process_pool pool({.workers = 1});
         auto got = co_await pool.submit(fn<&close_standard_streams>);

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: MIT
+// Random work on a process pool while its workers are killed and stopped: each task has one
+// outcome, and it is the right one; afterwards the pool works as before and nothing is left.
+#include <weft/executors/process_pool.hpp>
+
+#include <weft/ipc/error.hpp>
+#include <weft/runtime/error.hpp>
+#include <weft/runtime/runtime.hpp>
+#include <weft/runtime/sleep.hpp>
+#include <weft/runtime/spawn.hpp>
+#include <weft/runtime/task_group.hpp>
+#include <weft/runtime/timeout.hpp>
+#include <weft/runtime/when_all.hpp>
+
+#include <catch2/catch.hpp>
+
+#include <algorithm>
+#include <csignal>
+#include <numeric>
+#include <poll.h>
+#include <random>
+#include <sys/resource.h>
+#include <unistd.h>
+
+namespace {
+
+using namespace weft;
+using namespace weft::ipc;
+using namespace std::chrono_literals;
+
+int add_slowly(int a, int b, int milliseconds) {
+    ::poll(nullptr, 0, milliseconds);
+    return a + b;
+}
+std::vector<std::uint32_t> mirror(std::vector<std::uint32_t> v) {
+    std::reverse(v.begin(), v.end());
+    return v;
+}
+void refuse(int n) { throw std::out_of_range(std::to_string(n)); }
+void perish(int how) {
+    rlimit none{0, 0};
+    ::setrlimit(RLIMIT_CORE, &none);
+    if (how == 0)
+        ::_exit(3);
+    ::raise(SIGKILL);
+}
+int listen_for_stop(std::stop_token stop, int n) {
+    while (!stop.stop_requested())
+        ::poll(nullptr, 0, 1);
+    return n;
+}
+void sleep_for_ever() {
+    while (true)
+        ::poll(nullptr, 0, 1000);
+}
+
+struct counts {
+    int begun = 0, values = 0, errors = 0, lost = 0, timeouts = 0, stopped = 0, wrong = 0;
+    [[nodiscard]] int all() const { return values + errors + lost + timeouts + stopped + wrong; }
+};
+
+// One task of the random kinds. Its outcome is counted by whoever spawns it.
+task<> one(process_pool& pool, unsigned seed, counts& c) {
+    std::mt19937 random(seed);
+    submit_options o;
+    o.retry = random() % 2;
+    o.stop_grace = std::chrono::milliseconds(random() % 3 * 10);
+    duration limit = random() % 3 == 0 ? duration(1ms * (random() % 5)) : duration(60ms);
+    int n = static_cast<int>(random() % 1000);
+    switch (random() % 7) {
+    case 0:
+    case 1: {
+        int pause = static_cast<int>(random() % 3);
+        auto sum = co_await with_timeout(limit, pool.submit(o, fn<&add_slowly>, n, 1, pause));
+        ++(sum == n + 1 ? c.values : c.wrong);
+        break;
+    }
+    case 2: {
+        std::vector<std::uint32_t> v(random() % 100'000);
+        std::iota(v.begin(), v.end(), 0u);
+        auto back = co_await with_timeout(limit, pool.submit(o, fn<&mirror>, v));
+        std::reverse(back.begin(), back.end());
+        ++(back == v ? c.values : c.wrong);
+        break;
+    }
+    case 3:
+        try {
+            co_await with_timeout(limit, pool.submit(o, fn<&refuse>, n));
+            ++c.wrong;
+        } catch (const std::out_of_range& e) {
+            ++(e.what() == std::to_string(n) ? c.errors : c.wrong);
+        }
+        break;
+    case 4:
+        if (n % 5 == 0)
+            co_await with_timeout(limit, pool.submit(o, fn<&perish>, n % 2));
+        else
+            co_await with_timeout(limit, pool.submit(o, fn<&listen_for_stop>, n));
+        ++c.wrong; // neither comes back by itself
+        break;
+    case 5:
+        if (n % 5 != 0)
+            limit = 0ms;
+        co_await with_timeout(limit, pool.submit(o, fn<&sleep_for_ever>));
+        ++c.wrong;
+        break;
+    default: {
+        auto sum = co_await pool.submit({.retry = 1000}, fn<&add_slowly>, n, 2, 0);
+        ++(sum == n + 2 ? c.values : c.wrong);
+        break;
+    }
+    }
+}
+
+// Counts what comes of one task; if it is stopped, the frames are unwound and only the destructor
+// tells.
+class witness {
+public:
+    explicit witness(counts& c) noexcept : counts_(c) { ++counts_.begun; }
+    witness(const witness&) = delete;
+    witness& operator=(const witness&) = delete;
+    ~witness() {
+        if (!told_)
+            ++counts_.stopped;
+    }
+    void tell(int n = 0) noexcept {
+        counts_.timeouts += n;
+        told_ = true;
+    }
+
+private:
+    counts& counts_;
+    bool told_ = false;
+};
+
+task<> counted(process_pool& pool, unsigned seed, counts& c) {
+    witness w(c);
+    try {
+        co_await one(pool, seed, c);
+        w.tell();
+    } catch (const timeout_error&) {
+        w.tell(1);
+    } catch (const worker_lost&) {
+        ++c.lost;
+        w.tell();
+    }
+}
+
+// Kills and stops workers until it is stopped itself.
+task<> killer(process_pool& pool, unsigned seed) {
+    std::mt19937 random(seed);
+    while (true) {
+        auto s = pool.statistics();
+        if (!s.workers.empty()) {
+            // The pool reaps on this loop, so the pid can't be somebody else's yet.
+            const int signals[] = {SIGKILL, SIGKILL, SIGTERM, SIGSTOP};
+            ::kill(s.workers[random() % s.workers.size()].pid, signals[random() % 4]);
+        }
+        co_await sleep_for(std::chrono::milliseconds(1 + random() % 20));
+    }
+}
+
+task<> storm(process_pool& pool, unsigned seed, int tasks, counts& c) {
+    std::mt19937 random(seed);
+    co_await with_task_group([&](task_group& g) -> task<> {
+        std::vector<task_handle<>> handles;
+        for (int i = 0; i != tasks; ++i) {
+            while (g.size() > 40)
+                co_await sleep_for(1ms);
+            handles.push_back(g.spawn(counted(pool, static_cast<unsigned>(random()), c)));
+            if (random() % 5 == 0)
+                handles[handles.size() - 1 - random() % std::min<std::size_t>(handles.size(), 40)]
+                    .cancel();
+        }
+    });
+}
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr int storm_size = 400; // a worker takes much longer to start
+#else
+constexpr int storm_size = 3000;
+#endif
+
+} // namespace
+
+TEST_CASE("process_pool: in a storm of deaths and stops each task has the one right outcome",
+          "[P1][P3][P8][P10]") {
+    const unsigned seed = std::random_device()();
+    CAPTURE(seed);
+    runtime rt({.loops = 2});
+    rt.run([](runtime& r, unsigned first_seed) -> task<> {
+        process_pool pool({.workers = 3, .deaths_before_broken = 1'000'000});
+        counts here, there;
+        auto death = spawn(killer(pool, first_seed));
+        co_await when_all(storm(pool, first_seed + 1, storm_size, here),
+                          on(r.get_loop(1), storm(pool, first_seed + 2, storm_size, there)));
+        death.cancel();
+        CHECK(here.wrong + there.wrong == 0);
+        // One that was stopped before its first turn never began.
+        CHECK(here.all() == here.begun);
+        CHECK(there.all() == there.begun);
+        CHECK(here.values > storm_size / 10);
+        CHECK(there.values > storm_size / 10);
+        CHECK(here.errors > 0);
+        CHECK(here.lost > 0);
+        CHECK(here.timeouts > 0);
+        CHECK(here.stopped > 0);
+
+        auto s = pool.statistics();
+        CHECK(s.queued == 0);
+        CHECK(s.respawned > 10);
+        CHECK_FALSE(s.broken);
+        // Nobody is left stopped; all are replaced, and all is well.
+        for (const auto& w : s.workers)
+            ::kill(w.pid, SIGKILL);
+        for (int i = 0; i != 100; ++i) {
+            auto sum =
+                co_await with_timeout(10s, pool.submit({.retry = 10}, fn<&add_slowly>, i, 1, 0));
+            CHECK(sum == i + 1);
+        }
+        co_await pool.shutdown();
+    }(rt, seed));
+}

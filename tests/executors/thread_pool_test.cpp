@@ -1,0 +1,406 @@
+// SPDX-License-Identifier: MIT
+#include <weft/executors/thread_pool.hpp>
+
+#include <weft/executors/cpus.hpp>
+#include <weft/ipc/error.hpp>
+#include <weft/runtime/cancellation.hpp>
+#include <weft/runtime/error.hpp>
+#include <weft/runtime/runtime.hpp>
+#include <weft/runtime/sleep.hpp>
+#include <weft/runtime/spawn.hpp>
+#include <weft/runtime/sync_wait.hpp>
+#include <weft/runtime/task_group.hpp>
+#include <weft/runtime/timeout.hpp>
+#include <weft/runtime/when_all.hpp>
+
+#include <catch2/catch.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <csignal>
+#include <numeric>
+#include <poll.h>
+#include <random>
+#include <set>
+#include <sys/resource.h>
+#include <thread>
+
+namespace {
+
+using namespace weft;
+using namespace std::chrono_literals;
+
+// Holds functions back until it is opened; ten seconds at most.
+class gate {
+public:
+    void open() noexcept {
+        open_.store(true);
+        open_.notify_all();
+    }
+    void pass() const noexcept {
+        ++arrived;
+        open_.wait(false);
+    }
+    mutable std::atomic<int> arrived{0};
+
+private:
+    std::atomic<bool> open_{false};
+};
+
+template <class Condition>
+task<> eventually(Condition condition) {
+    time_point end = now() + 10s;
+    while (!condition()) {
+        REQUIRE(now() < end);
+        co_await sleep_for(1ms);
+    }
+}
+
+template <class E, class A>
+task<> fails_with(A a) {
+    bool failed = false;
+    try {
+        static_cast<void>(co_await as_task(std::move(a)));
+    } catch (const E&) {
+        failed = true;
+    }
+    CHECK(failed);
+}
+
+duration cpu_time() {
+    rusage u{};
+    ::getrusage(RUSAGE_SELF, &u);
+    return std::chrono::seconds(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+           std::chrono::microseconds(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
+}
+
+} // namespace
+
+TEST_CASE("thread_pool: functions run on other threads, and their results come back") {
+    run([]() -> task<> {
+        thread_pool pool({.threads = 2});
+        auto here = std::this_thread::get_id();
+        auto there = co_await pool.submit([] { return std::this_thread::get_id(); });
+        CHECK(there != here);
+        CHECK(std::this_thread::get_id() == here);
+        int five = co_await pool.submit(std::plus<>(), 2, 3);
+        CHECK(five == 5);
+        // What can only be moved, and what is only referred to.
+        auto grown = co_await pool.submit(
+            [](std::unique_ptr<int> p) {
+                ++*p;
+                return p;
+            },
+            std::make_unique<int>(1));
+        CHECK(*grown == 2);
+        int target = 0;
+        int& same = co_await pool.submit([&target]() -> int& { return target; });
+        CHECK(&same == &target);
+        co_await pool.submit([](int& n) { n = 7; }, std::ref(target));
+        CHECK(target == 7);
+        co_await pool.shutdown();
+    }());
+}
+
+TEST_CASE("thread_pool: exceptions come back as they were") {
+    run([]() -> task<> {
+        thread_pool pool({.threads = 1});
+        co_await fails_with<std::out_of_range>(pool.submit([] { throw std::out_of_range("x"); }));
+        co_await fails_with<int>(pool.submit([]() -> std::string { throw 5; }));
+        int one = co_await pool.submit([] { return 1; });
+        CHECK(one == 1);
+    }());
+}
+
+TEST_CASE("thread_pool: threads are started when they are needed, and idle ones are used first",
+          "[CF-TPE-02]") {
+    run([]() -> task<> {
+        thread_pool pool({.threads = 4});
+        CHECK(pool.size() == 4);
+        CHECK(pool.statistics().threads == 0);
+        for (int i = 0; i != 20; ++i) {
+            co_await pool.submit([] {});
+            co_await eventually([&] { return pool.statistics().idle == 1; });
+        }
+        CHECK(pool.statistics().threads == 1);
+
+        gate g;
+        co_await with_task_group([&](task_group& group) -> task<> {
+            for (int i = 0; i != 10; ++i)
+                group.spawn(pool.submit([&g] { g.pass(); }));
+            co_await eventually([&] { return g.arrived == 4; });
+            auto s = pool.statistics();
+            CHECK(s.threads == 4);
+            CHECK(s.idle == 0);
+            CHECK(s.queued == 6);
+            g.open();
+        });
+        CHECK(pool.statistics().done == 30);
+        CHECK(pool.statistics().threads == 4);
+    }());
+}
+
+TEST_CASE("thread_pool: calls begin in the order of their submission", "[CF-TPE-02]") {
+    run([]() -> task<> {
+        thread_pool pool({.threads = 1});
+        std::vector<int> order;
+        std::vector<task<>> all;
+        for (int i = 0; i != 1000; ++i)
+            all.push_back(as_task(pool.submit([&order, i] { order.push_back(i); })));
+        co_await when_all(std::move(all));
+        CHECK(std::is_sorted(order.begin(), order.end()));
+        CHECK(order.size() == 1000);
+    }());
+}
+
+TEST_CASE("thread_pool: its size follows the CPUs that the process may use") {
+    CHECK(thread_pool().size() == usable_cpus());
+    CHECK_THROWS_AS(thread_pool({.threads = 1u << 20}), std::invalid_argument);
+}
+
+TEST_CASE("thread_pool: a queued call that is stopped is withdrawn at once") {
+    run([]() -> task<> {
+        thread_pool pool({.threads = 1});
+        gate g;
+        bool ran = false;
+        auto busy = spawn(pool.submit([&g] { g.pass(); }));
+        co_await eventually([&] { return g.arrived == 1; });
+        time_point start = now();
+        co_await fails_with<timeout_error>(with_timeout(10ms, pool.submit([&ran] { ran = true; })));
+        CHECK(now() - start < 1s);
+        CHECK(pool.statistics().queued == 0);
+        g.open();
+        co_await busy.join();
+        co_await pool.shutdown();
+        CHECK_FALSE(ran);
+    }());
+}
+
+TEST_CASE("thread_pool: a running function is asked through its token, and awaited") {
+    run([]() -> task<> {
+        thread_pool pool({.threads = 1});
+        std::atomic<bool> begun = false, ended = false;
+        auto polite = [&](std::stop_token stop, int n) {
+            begun = true;
+            while (!stop.stop_requested())
+                ::poll(nullptr, 0, 1);
+            ::poll(nullptr, 0, 20);
+            ended = true;
+            return n;
+        };
+        auto t = spawn(pool.submit(polite, 5));
+        co_await eventually([&] { return begun.load(); });
+        t.cancel();
+        co_await fails_with<cancelled_error>(t.join());
+        CHECK(ended); // the frame, and what the function refers to, waited
+        CHECK(t.stopped());
+    }());
+}
+
+TEST_CASE("thread_pool: a function without a token is awaited, and delivers", "[P3]") {
+    run([]() -> task<> {
+        thread_pool pool({.threads = 1});
+        gate g;
+        int delivered = 0;
+        auto body = [&]() -> task<> {
+            auto call = [&g] {
+                g.pass();
+                return 5;
+            };
+            delivered = co_await pool.submit(call);
+            co_await sleep_for(1h); // the stop comes here
+        };
+        auto t = spawn(body());
+        co_await eventually([&] { return g.arrived == 1; });
+        t.cancel();
+        co_await yield();
+        CHECK_FALSE(t.done());
+        g.open();
+        co_await fails_with<cancelled_error>(t.join());
+        CHECK(delivered == 5);
+    }());
+}
+
+TEST_CASE("thread_pool: an error in a call that is being stopped is seen, unless it says stopped",
+          "[P6]") {
+    run([]() -> task<> {
+        thread_pool pool({.threads = 1});
+        std::atomic<int> begun = 0;
+        auto fail = [&begun](std::stop_token stop, bool politely) {
+            ++begun;
+            while (!stop.stop_requested())
+                ::poll(nullptr, 0, 1);
+            if (politely)
+                throw cancelled_error();
+            throw std::out_of_range("in the middle");
+        };
+        auto loud = spawn(pool.submit(fail, false));
+        co_await eventually([&] { return begun == 1; });
+        loud.cancel();
+        co_await fails_with<std::out_of_range>(loud.join());
+        auto polite = spawn(pool.submit(fail, true));
+        co_await eventually([&] { return begun == 2; });
+        polite.cancel();
+        co_await fails_with<cancelled_error>(polite.join());
+        CHECK(polite.stopped());
+    }());
+}
+
+TEST_CASE("thread_pool: shutdown finishes what was accepted and refuses the rest") {
+    run([]() -> task<> {
+        thread_pool pool({.threads = 2});
+        std::atomic<int> ran = 0;
+        std::vector<task_handle<>> all;
+        for (int i = 0; i != 50; ++i)
+            all.push_back(spawn(pool.submit([&ran] { ++ran; })));
+        co_await yield();
+        co_await pool.shutdown();
+        CHECK(ran == 50);
+        CHECK(pool.statistics().threads == 0);
+        co_await fails_with<state_error>(pool.submit([] {}));
+        co_await pool.shutdown();
+        for (auto& h : all)
+            co_await h.join();
+    }());
+}
+
+TEST_CASE("thread_pool: a stopped wait for the end doesn't hold the end up") {
+    run([]() -> task<> {
+        thread_pool pool({.threads = 1});
+        gate g;
+        auto busy = spawn(pool.submit([&g] { g.pass(); }));
+        co_await eventually([&] { return g.arrived == 1; });
+        co_await fails_with<timeout_error>(with_timeout(10ms, pool.shutdown()));
+        co_await fails_with<state_error>(pool.submit([] {}));
+        g.open();
+        co_await pool.shutdown();
+        co_await busy.join();
+    }());
+}
+
+TEST_CASE("thread_pool: destruction fails what waits, asks what runs, and waits for it", "[P1]") {
+    run([]() -> task<> {
+        auto pool = std::make_unique<thread_pool>(thread_pool_options{.threads = 1});
+        std::atomic<bool> begun = false, ended = false, ran = false;
+        auto polite = [&](std::stop_token stop) {
+            begun = true;
+            while (!stop.stop_requested())
+                ::poll(nullptr, 0, 1);
+            ended = true;
+        };
+        auto running = spawn(pool->submit(polite));
+        co_await eventually([&] { return begun.load(); });
+        auto queued = spawn(pool->submit([&ran] { ran = true; }));
+        co_await eventually([&] { return pool->statistics().queued == 1; });
+        pool.reset();
+        CHECK(ended);
+        co_await fails_with<ipc::pool_terminated>(queued.join());
+        co_await fails_with<ipc::pool_terminated>(running.join());
+        CHECK_FALSE(ran);
+    }());
+}
+
+TEST_CASE("thread_pool: tasks of any loop and plain threads use the same pool") {
+    thread_pool pool({.threads = 2});
+    int from_here = sync_wait(pool.submit(std::plus<>(), 20, 22));
+    CHECK(from_here == 42);
+    runtime rt({.loops = 3});
+    rt.run([](runtime& r, thread_pool& p) -> task<> {
+        auto many = [](loop& home, thread_pool& threads) -> task<> {
+            for (int i = 0; i != 500; ++i) {
+                int next = co_await threads.submit([i] { return i + 1; }); // coroutine-lint: an int
+                CHECK(next == i + 1);
+                CHECK(&this_loop() == &home);
+            }
+        };
+        co_await when_all(many(r.get_loop(0), p), on(r.get_loop(1), many(r.get_loop(1), p)),
+                          on(r.get_loop(2), many(r.get_loop(2), p)));
+    }(rt, pool));
+}
+
+TEST_CASE("thread_pool: its threads take no signals of the program") {
+    run([]() -> task<> {
+        thread_pool pool({.threads = 1});
+        auto mask = co_await pool.submit([] {
+            sigset_t s;
+            ::pthread_sigmask(SIG_SETMASK, nullptr, &s);
+            return s;
+        });
+        for (int s : {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGCHLD})
+            CHECK(::sigismember(&mask, s) == 1);
+        for (int s : {SIGSEGV, SIGFPE, SIGILL, SIGBUS})
+            CHECK(::sigismember(&mask, s) == 0);
+    }());
+}
+
+TEST_CASE("thread_pool: idle threads use no CPU") {
+    run([]() -> task<> {
+        thread_pool pool({.threads = 4});
+        gate g;
+        co_await with_task_group([&](task_group& group) -> task<> {
+            for (int i = 0; i != 4; ++i)
+                group.spawn(pool.submit([&g] { g.pass(); }));
+            co_await eventually([&] { return g.arrived == 4; });
+            g.open();
+        });
+        co_await eventually([&] { return pool.statistics().idle == 4; });
+        duration before = cpu_time();
+        co_await sleep_for(200ms);
+        CHECK(cpu_time() - before < 20ms);
+    }());
+}
+
+TEST_CASE("thread_pool: each call has one outcome while calls are stopped at random", "[P1][P3]") {
+    const unsigned seed = std::random_device()();
+    CAPTURE(seed);
+    runtime rt({.loops = 2});
+    rt.run([](runtime& r, unsigned first_seed) -> task<> {
+        thread_pool pool({.threads = 3});
+        std::atomic<int> ran = 0, begun = 0, delivered = 0, gone = 0;
+        struct witness {
+            explicit witness(std::atomic<int>& g) : gone(g) {}
+            witness(const witness&) = delete;
+            witness& operator=(const witness&) = delete;
+            ~witness() { ++gone; }
+            std::atomic<int>& gone;
+        };
+        auto one = [&](unsigned kind) -> task<> {
+            ++begun;
+            witness w(gone);
+            auto plain = [&ran](int n) {
+                ++ran;
+                return n;
+            };
+            auto polite = [&ran](std::stop_token stop, int n) {
+                ++ran;
+                for (int i = 0; i != 3 && !stop.stop_requested(); ++i)
+                    std::this_thread::yield();
+                return n;
+            };
+            int n = kind % 2 == 0 ? co_await pool.submit(plain, 3)   // coroutine-lint: ints only
+                                  : co_await pool.submit(polite, 3); // coroutine-lint: ints only
+            delivered += n == 3 ? 1 : 0;
+        };
+        auto storm = [&](unsigned s) -> task<> {
+            std::mt19937 random(s);
+            co_await with_task_group([&](task_group& g) -> task<> {
+                std::vector<task_handle<>> handles;
+                for (int i = 0; i != 20'000; ++i) {
+                    handles.push_back(g.spawn(one(static_cast<unsigned>(random()))));
+                    if (random() % 3 == 0)
+                        handles[random() % handles.size()].cancel();
+                    if (random() % 8 == 0)
+                        co_await yield();
+                }
+            });
+        };
+        co_await when_all(storm(first_seed), on(r.get_loop(1), storm(first_seed + 1)));
+        CHECK(gone == begun);
+        CHECK(delivered > 1000);
+        CHECK(delivered <= ran);
+        auto s = pool.statistics();
+        CHECK(s.queued == 0);
+        CHECK(static_cast<int>(s.done) == ran);
+        co_await pool.shutdown();
+    }(rt, seed));
+}
