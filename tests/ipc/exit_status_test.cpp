@@ -7,7 +7,7 @@
 
 using weft::ipc::exit_status;
 
-TEST_CASE("exit_status: tells an exit from a signal", "[MP-PROC-05]") {
+TEST_CASE("exit_status: tells an exit from a signal") {
     auto exited = exit_status::by_exit(3);
     CHECK((exited.known() && exited.exited() && !exited.killed()));
     CHECK(exited.code() == 3);

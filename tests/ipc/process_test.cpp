@@ -81,7 +81,7 @@ const ipc::detail::worker_role reader("test: read descriptors", 41, read_descrip
 
 } // namespace
 
-TEST_CASE("process: the status is that of waitid, and is told again", "[MP-PROC-05]") {
+TEST_CASE("process: the status is that of waitid, and is told again") {
     process exits = shell("exit 7");
     CHECK(wait_for(exits) == exit_status::by_exit(7));
     CHECK(exits.try_wait() == exit_status::by_exit(7));
@@ -126,7 +126,7 @@ TEST_CASE("process: a program that isn't there is an error with errno and path",
 }
 
 TEST_CASE("process: a child gets the descriptors that are listed and no others",
-          "[P12][MP-PROC-13]") {
+          "[P12]") {
     pipe_ends p;
     // Neither close-on-exec ones nor others.
     descriptor open(::dup(p.reading.get()));
@@ -166,7 +166,7 @@ TEST_CASE("process: each listed descriptor comes out at its place, whatever its 
 }
 
 TEST_CASE("process: a child starts with no signal blocked or ignored, and /dev/null as its input",
-          "[P12][MP-PROC-14]") {
+          "[P12]") {
     sigset_t blocked, before;
     ::sigemptyset(&blocked);
     ::sigaddset(&blocked, SIGUSR1);
