@@ -30,7 +30,7 @@
 // Errors:       what the function throws, as in ipc/error_registry.hpp; worker_lost, broken_pool,
 //               pool_terminated, codec_error; state_error after shutdown; limit_error when too much
 //               is queued; std::system_error when no worker can be started.
-// Cost:         a task is two messages over a socket pair, about 25 microseconds there and back.
+// Cost:         a task is two messages over a socket pair, about 50 microseconds there and back.
 // Source:       concurrent.futures.ProcessPoolExecutor, without its "one dead, all dead".
 #pragma once
 #include <weft/executors/detail/pool_task.hpp>

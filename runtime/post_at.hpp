@@ -2,7 +2,8 @@
 // Calls a function later, on this loop.
 //
 //     void say_something_soon() {
-//         weft::task_handle<> call = weft::post_after(std::chrono::seconds(1), [] { fmt::print("boo\n"); });
+//         auto shout = [] { fmt::print("boo\n"); };
+//         weft::task_handle<> call = weft::post_after(std::chrono::seconds(1), shout);
 //         if (std::rand() % 2 == 0)
 //             call.cancel();
 //     }
