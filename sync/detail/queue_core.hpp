@@ -435,7 +435,8 @@ void queue_core<T, Atomics>::shut_down(bool immediate) noexcept {
         }
     }
     // Whoever sees that it is closed may destroy the queue: it isn't touched any more.
-    discard(left, h, t);
+    if (left != nullptr)
+        discard(left, h, t);
     woken.wake();
 }
 
