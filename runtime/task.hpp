@@ -53,7 +53,8 @@ public:
         if constexpr (std::is_reference_v<T>)
             ::new (static_cast<void*>(&value_)) stored(std::addressof(u));
         else
-            ::new (static_cast<void*>(&value_)) stored(std::forward<U>(u));
+            // co_return 0 for a task<std::size_t> is fine: the conversion is the caller's wish.
+            ::new (static_cast<void*>(&value_)) stored(static_cast<T>(std::forward<U>(u)));
         state_ = state::value;
     }
     void set_error(std::exception_ptr e) noexcept {

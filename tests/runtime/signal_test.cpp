@@ -115,8 +115,8 @@ TEST_CASE("signal: a handler of the program that interrupts the loop disturbs no
             co_await ends.second.read_some(into);
             ++rounds;
         }
-        itimerval never{};
-        ::setitimer(ITIMER_REAL, &never, nullptr);
+        itimerval stopped{};
+        ::setitimer(ITIMER_REAL, &stopped, nullptr);
         CHECK(rounds > 1);
     };
     run_within(10s, interrupted());
