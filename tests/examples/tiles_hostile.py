@@ -256,6 +256,18 @@ def left_over(pid):
             "children": len(descendants(pid))}
 
 
+def settled(pid):
+    """The same, once it hasn't changed for a while: connections that have just been used take a moment to close."""
+    last = [left_over(pid), time.monotonic()]
+
+    def unchanged():
+        if (now := left_over(pid)) != last[0]:
+            last[:] = now, time.monotonic()
+        return time.monotonic() - last[1] > 0.5
+    until(unchanged, "what the server holds comes to rest", 20)
+    return last[0]
+
+
 def main(program):
     subprocess.run([program, "--help"], check=True, stdout=subprocess.DEVNULL)
     for bad in (["--port", "x"], ["--port", "70000"], ["--workers", "0"], ["--nonsense"], ["extra"], ["--bind", "x"]):
@@ -269,7 +281,7 @@ def main(program):
         good(server)  # also: whatever is made once has been made
         curl("-o", os.devnull, server.url + "/tile/4/5/6.png")
         until(lambda: len(descendants(server.pid)) >= 2, "two workers")
-        before = left_over(server.pid)
+        before = settled(server.pid)
         for part in (good, wrong, slow, half):
             begin = time.monotonic()
             part(server)
