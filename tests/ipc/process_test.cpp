@@ -125,8 +125,7 @@ TEST_CASE("process: a program that isn't there is an error with errno and path",
     }
 }
 
-TEST_CASE("process: a child gets the descriptors that are listed and no others",
-          "[P12]") {
+TEST_CASE("process: a child gets the descriptors that are listed and no others", "[P12]") {
     pipe_ends p;
     // Neither close-on-exec ones nor others.
     descriptor open(::dup(p.reading.get()));

@@ -218,7 +218,8 @@ TEST_CASE("event: a task that is being stopped doesn't begin to wait", "[G-05]")
     weft::event e;
     on_a_loop([&]() -> task<> {
         auto stopped = [](weft::event& on) -> task<> {
-            co_await weft::as_result(weft::sleep_until(weft::never)); // where the stop comes
+            // Here the stop comes.
+            static_cast<void>(co_await weft::as_result(weft::sleep_until(weft::never)));
             co_await on.wait();
         };
         auto ended = co_await weft::as_result(weft::with_timeout(1ms, stopped(e)));
