@@ -13,10 +13,10 @@
 // A tree in text has a line for each task and one for each await that it is in, the innermost
 // first:
 //
-//     main: waits for task_group
-//           at program (server.cpp:12)
-//       started at server.cpp:13: waits for signal
-//           at dump_on_signal (introspect.cpp:40)
+//    main: waits for task_group
+//          at program (server.cpp:12)
+//      started at server.cpp:13: waits for signal
+//          at dump_on_signal (introspect.cpp:40)
 //
 // Threads:      capture_tasks() shows the calling thread's loop. With a runtime it may be called
 //               from any thread: each loop looks at its own tasks when it comes to it.
