@@ -7,6 +7,7 @@
 // bit-field.
 #pragma once
 #include <cstddef>
+#include <exception>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -17,7 +18,9 @@ template <class Whole>
 struct any_member {
     template <class Member>
         requires(!std::is_same_v<std::remove_cvref_t<Member>, Whole>)
-    operator Member() const noexcept; // never defined: only asked whether it would fit
+    operator Member() const noexcept { // never called, only asked whether it would fit
+        std::terminate();
+    }
 };
 
 template <class T, std::size_t... I>
