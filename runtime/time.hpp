@@ -40,11 +40,11 @@ template <class Rep, class Period>
 
 /// `from` plus `d`, never beyond the ends of time.
 [[nodiscard]] constexpr time_point saturated_sum(time_point from, duration d) noexcept {
+    // The sign of `from` comes first: the differences overflow where they aren't needed.
+    bool later = from.time_since_epoch() >= duration::zero();
     if (d >= duration::zero())
-        return d >= never - from && from.time_since_epoch() >= duration::zero() ? never : from + d;
-    return d < time_point::min() - from && from.time_since_epoch() < duration::zero()
-               ? time_point::min()
-               : from + d;
+        return later && d >= never - from ? never : from + d;
+    return !later && d < time_point::min() - from ? time_point::min() : from + d;
 }
 
 /// The time of the calling thread's loop (virtual under a simulated kernel), or the steady clock's
