@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include <weft/runtime/detail/frame_pool.hpp>
 
+#include <weft/runtime/detail/atomics.hpp>
+
 #include <mutex>
 
 namespace weft::detail {
@@ -19,7 +21,9 @@ struct chunk {
 };
 
 struct shared_pool {
-    std::mutex mutex;
+    // Not a mutex: it would make a system call whenever two threads meet, and a post to a busy
+    // loop is to make none.
+    short_lock<> lock;
     free_block* batches = nullptr; // a stack of full batches
 };
 
@@ -35,9 +39,10 @@ central& shared() noexcept {
     return *c;
 }
 
-void give_batch(std::size_t index, free_block* first) noexcept {
+void give_batch(std::size_t index, free_block* first, std::uint32_t count) noexcept {
+    first->count = count;
     shared_pool& pool = shared().pools[index];
-    std::lock_guard lock(pool.mutex);
+    short_hold held(pool.lock);
     first->next_batch = pool.batches;
     pool.batches = first;
 }
@@ -54,7 +59,7 @@ struct flush_at_exit {
         for (std::size_t i = 0; i < frame_classes; ++i) {
             frame_cache& cache = this_thread_state.frames[i];
             if (cache.head != nullptr)
-                give_batch(i, cache.head);
+                give_batch(i, cache.head, cache.count);
             cache.head = nullptr;
             // Frames freed by later destructors of this thread go straight to the shared pool.
             cache.count = frame_cache_limit;
@@ -77,22 +82,19 @@ void* allocate_frame_slow(std::size_t index) {
         exit_guard.attach();
     {
         shared_pool& pool = shared().pools[index];
-        std::lock_guard lock(pool.mutex);
+        short_hold held(pool.lock);
         if (free_block* b = pool.batches) {
             pool.batches = b->next_batch;
-            // A batch of an ended thread may be shorter or longer than the others: count it.
             if (!keep) {
                 if (b->next != nullptr) {
                     b->next->next_batch = pool.batches;
+                    b->next->count = b->count - 1;
                     pool.batches = b->next;
                 }
                 return b;
             }
-            std::uint32_t n = 0;
-            for (free_block* x = b->next; x != nullptr; x = x->next)
-                ++n;
             cache.head = b->next;
-            cache.count = n;
+            cache.count = b->count - 1;
             return b;
         }
     }
@@ -118,7 +120,7 @@ void* allocate_frame_slow(std::size_t index) {
         head = b;
         ++count;
         if (count == batch_size && i > batch_size) {
-            give_batch(index, head);
+            give_batch(index, head, batch_size);
             head = nullptr;
             count = 0;
         }
@@ -134,7 +136,7 @@ void release_frame_slow(std::size_t index, void* block) noexcept {
     if (cache.head == nullptr) {
         b->next = nullptr;
         if (exiting) {
-            give_batch(index, b);
+            give_batch(index, b, 1);
         } else { // the first that this thread frees
             exit_guard.attach();
             cache.head = b;
@@ -149,7 +151,7 @@ void release_frame_slow(std::size_t index, void* block) noexcept {
     cache.head = last->next;
     cache.count -= batch_size;
     last->next = nullptr;
-    give_batch(index, first);
+    give_batch(index, first, batch_size);
     b->next = cache.head;
     cache.head = b;
     ++cache.count;

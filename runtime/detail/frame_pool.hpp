@@ -39,6 +39,7 @@ inline constexpr std::size_t frame_classes =
 struct free_block {
     free_block* next;
     free_block* next_batch; // in the shared pool: the batch behind this one
+    std::uint32_t count;    // in the shared pool: the blocks of this batch
 };
 
 /// Free blocks of one size that a thread keeps before it gives a batch away.
