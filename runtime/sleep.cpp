@@ -8,8 +8,6 @@ namespace weft {
 namespace detail {
 
 const operation_type sleep_op::kind{cancel_sleep, "sleep"};
-// A task that yields is ready, so a stop never reaches it there.
-const operation_type yield_op::kind{[](operation&) noexcept {}, "yield"};
 
 sleep_op::sleep_op(time_point until) noexcept : operation(kind), timer(wake_up), until_(until) {}
 

@@ -45,21 +45,28 @@ private:
     time_point until_;
 };
 
-class [[nodiscard]] yield_op : public operation {
+// Not an operation: who yields is ready, so no stop ever has to be passed on to it. The strand comes
+// from the runner and not from the frame, whose address was itself loaded from the strand: the chain
+// of these loads would be what a switch takes longest for.
+class [[nodiscard]] yield_op {
 public:
-    yield_op() noexcept : operation(kind) {}
+    yield_op() noexcept {}
     [[nodiscard]] bool await_ready() const noexcept { return false; }
     template <weft_promise P>
     bool await_suspend(std::coroutine_handle<P> h,
                        std::source_location where = std::source_location::current()) noexcept {
-        if (begin(h, where))
-            complete();
+        runner& r = *runner::current();
+        strand& s = *r.current_strand;
+        s.frame = h;
+        s.promise = &h.promise();
+        s.awaiting_at = where;
+        if (s.stop_pending()) [[unlikely]]
+            r.transfer_unwind(s);
+        else
+            r.wake(s);
         return true;
     }
     void await_resume() const noexcept {}
-
-private:
-    static const operation_type kind;
 };
 } // namespace detail
 

@@ -55,7 +55,7 @@ public:
         next_unwind = &s;
     }
 
-    void run(work& w) noexcept {
+    [[gnu::always_inline]] void run(work& w) noexcept {
         if (w.run != nullptr) {
             current_strand = nullptr;
             w.run(w);
