@@ -28,10 +28,10 @@ using line = std::shared_ptr<const std::string>; // one text, however many get i
 struct member {
     explicit member(weft::unix_stream s) : stream(std::move(s)) {}
     weft::unix_stream stream;
+    unsigned missed = 0; // lines for which the outbox had no room
     std::string name;
     std::string room = "lobby";
     weft::queue<line> outbox{100};
-    unsigned missed = 0; // lines for which the outbox had no room
 };
 
 class chat {

@@ -376,7 +376,7 @@ std::exception_ptr decode_error(archive_reader& in) {
             static_cast<void>(entry);
         }
     }
-    return std::make_exception_ptr(std::move(remote));
+    return std::make_exception_ptr(remote);
 }
 
 } // namespace weft::ipc

@@ -270,7 +270,7 @@ void lend_context_to(strand& s) noexcept {
 
 void return_context_from(strand& s) noexcept {
     bool own = (s.flags & strand::own_context) != 0;
-    context_data_ref(exchange(here().at, std::exchange(s.context, nullptr), own));
+    context_data_ref replaced(exchange(here().at, std::exchange(s.context, nullptr), own));
 }
 
 context_scope::context_scope(context_data* captured) noexcept
@@ -279,7 +279,7 @@ context_scope::context_scope(context_data* captured) noexcept
 }
 
 context_scope::~context_scope() {
-    context_data_ref(std::exchange(of_thread.data, outer_));
+    context_data_ref left(std::exchange(of_thread.data, outer_));
     of_thread.own = outer_own_;
 }
 

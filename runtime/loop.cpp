@@ -223,6 +223,7 @@ void loop::take_mail() noexcept {
         oldest = newest;
         newest = below;
     }
+    WEFT_ASSERT(oldest != nullptr, "somebody else took the mail of a loop");
     ready_.append(*oldest, *last);
 }
 

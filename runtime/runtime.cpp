@@ -42,7 +42,7 @@ struct runtime::helper {
             ready.set_value();
             on.run_until(asked_to_end);
             on.drain();
-            drained();
+            tell->post(std::move(drained));
             // Others may still send tasks here, which find the root stopped; so turn until all of
             // them have drained.
             on.root().request_stop();
@@ -57,9 +57,10 @@ struct runtime::helper {
             throw;
         }
     }
-    /// Stops everything on the loop; `then` runs on its thread when that is done.
-    void ask_to_end(std::function<void()> then) {
-        on.post([this, f = std::move(then)]() mutable {
+    /// Stops everything on the loop; `then` runs on loop `l` when that is done.
+    void ask_to_end(loop& l, std::function<void()> then) {
+        on.post([this, &l, f = std::move(then)]() mutable {
+            tell = &l;
             drained = std::move(f);
             asked_to_end = true;
         });
@@ -69,7 +70,8 @@ struct runtime::helper {
         thread.join();
     }
     loop& on;
-    std::function<void()> drained; // this and the next two: the loop's thread
+    loop* tell = nullptr; // this and the next three: the loop's thread
+    std::function<void()> drained;
     bool asked_to_end = false;
     bool released = false;
     std::thread thread;
@@ -104,9 +106,8 @@ void runtime::end_helpers() noexcept {
     loop& first = *loops_.front();
     std::size_t left = helpers_.size();
     bool all_drained = left == 0;
-    for (auto& h : helpers_) {
-        h->ask_to_end([&] { first.post([&] { all_drained = --left == 0; }); });
-    }
+    for (auto& h : helpers_)
+        h->ask_to_end(first, [&] { all_drained = --left == 0; });
     first.run_until(all_drained);
     for (auto& h : helpers_)
         h->release();

@@ -22,8 +22,8 @@ struct colour {
 };
 
 std::uint8_t byte_of(float linear) noexcept {
-    return static_cast<std::uint8_t>(std::sqrt(std::clamp(linear, 0.0F, 1.0F)) * 255.0F +
-                                     0.5F); // gamma 2
+    return static_cast<std::uint8_t>(
+        std::lround(std::sqrt(std::clamp(linear, 0.0F, 1.0F)) * 255.0F)); // gamma 2
 }
 
 /// A cycle of colours: night, sea, ivory, amber, wine, and night again.

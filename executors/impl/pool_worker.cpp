@@ -47,17 +47,16 @@ public:
         return std::exchange(source_, std::stop_source(std::nostopstate)).stop_requested();
     }
     void stop(std::uint64_t id) {
-        std::stop_source source(std::nostopstate);
-        {
-            std::lock_guard lock(mutex_);
-            stopped_ = id;
-            if (running_ == id)
-                source = source_;
-        }
-        source.request_stop(); // runs callbacks of the task, so not under the lock
+        source_to_stop(id).request_stop(); // runs callbacks of the task, so not under the lock
     }
 
 private:
+    std::stop_source source_to_stop(std::uint64_t id) {
+        std::lock_guard lock(mutex_);
+        stopped_ = id;
+        return running_ == id ? source_ : std::stop_source(std::nostopstate);
+    }
+
     std::mutex mutex_;
     std::stop_source source_{std::nostopstate};
     std::uint64_t running_ = 0;

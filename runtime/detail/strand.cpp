@@ -11,11 +11,10 @@ namespace {
 strand* after(strand& s, const strand& root, bool into_children) noexcept {
     if (into_children && s.first_child != nullptr)
         return s.first_child;
-    strand* at = &s;
-    while (at != &root) {
+    for (strand* at = &s; at != &root; at = at->parent) {
+        WEFT_ASSERT(at != nullptr, "a walk of the task tree left it at the top");
         if (at->next_sibling != nullptr)
             return at->next_sibling;
-        at = at->parent;
     }
     return nullptr;
 }
