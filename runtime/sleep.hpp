@@ -45,9 +45,9 @@ private:
     time_point until_;
 };
 
-// Not an operation: who yields is ready, so no stop ever has to be passed on to it. The strand comes
-// from the runner and not from the frame, whose address was itself loaded from the strand: that
-// chain of loads would be what a switch takes longest for.
+// Not an operation: who yields is ready, so no stop ever has to be passed on to it. The strand
+// comes from the runner and not from the frame, whose address was itself loaded from the strand:
+// that chain of loads would be what a switch takes longest for.
 class [[nodiscard]] yield_op {
 public:
     yield_op() noexcept {}
