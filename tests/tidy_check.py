@@ -8,8 +8,8 @@ Rules of the tree: SPDX line first; headers, sources and tests listed in their m
 the five labels; modules include downwards only, impl/ stays inside of its module, liburing and fmt where they belong; nothing
 left to do later in the text.
 
-Rules for coroutines: g++ 12 destroys some temporaries twice if their full expression contains co_await or co_yield, without a
-word (tests/canary/known_bad.cpp has every shape). They are found in sources, tests, examples, in the examples of header comments and in the
+Rules for coroutines: g++ 12 destroys some temporaries twice if their full expression contains co_await or co_yield, and awaits
+what stands to the right of && and || in any case, without a word (tests/canary/known_bad.cpp has every shape). They are found in sources, tests, examples, in the examples of header comments and in the
 C++ of the documentation. Working on tokens, the lint can't know types: where it is wrong, name the object in a statement
 of its own, or write `// coroutine-lint: why it is harmless` on the line.
 """
@@ -29,6 +29,8 @@ LABELS = ["Threads:", "Cancellation:", "Errors:", "Cost:", "Source:"]
 # Headers that cost too much, or whose macros are too many, for every user to pay.
 HEAVY = {"thread", "filesystem", "iostream", "regex", "future"}
 LINE_LIMIT = 100
+# Catch2's macros that have their argument a second time, behind a false &&.
+EVALUATED_TWICE = {"CHECK", "CHECK_FALSE", "REQUIRE", "REQUIRE_FALSE", "CHECKED_IF", "CHECKED_ELSE", "CHECK_NOFAIL"}
 MARK = "coroutine-" + "lint:"  # not to be found here
 
 
@@ -440,6 +442,12 @@ def lint_expression(s: Structure, expression: list[int], path: str, known_types:
                     yield finding(i, "an await among the arguments of new: await first")
         elif t == "?" :
             yield from lint_conditional(s, expression, i, path)
+        elif t in ("&&", "||"):
+            if awaits_on_the_right(tokens, [j for j in expression if j > i]):
+                yield finding(i, f"an await to the right of {t}, which g++ 12 awaits in any case: use if, or a variable")
+        elif t in EVALUATED_TWICE and i + 1 in s.partner:
+            if any(tokens[j].text in WAITS for j in expression if i < j < s.partner[i + 1]):
+                yield finding(i, f"an await inside of {t}, which has its argument twice: await into a variable first")
         elif t == "{" and i in s.partner and i not in s.bodies:
             yield from lint_brace(s, expression, i, path, known_types)
         elif t == "[" and i in s.lambdas:
@@ -450,6 +458,24 @@ def lint_expression(s: Structure, expression: list[int], path: str, known_types:
                 yield finding(i, f"a lambda made on the spot captures [{text}] by value, in an expression that awaits: name the "
                                  "lambda in a statement of its own first")
                 break
+
+
+def awaits_on_the_right(tokens: list[Token], rest: list[int]) -> bool:
+    """Whether the operand that begins there awaits. `auto&& x = co_await y` has no operand there, but a name."""
+    depth = 0
+    for i in rest:
+        t = tokens[i].text
+        if t in OPEN:
+            depth += 1
+        elif t in CLOSE:
+            depth -= 1
+            if depth < 0:
+                return False
+        elif depth == 0 and t in (",", ";", "=", ":", "?"):
+            return False
+        elif t in WAITS:
+            return True
+    return False
 
 
 def lint_conditional(s: Structure, expression: list[int], question: int, path: str) -> Iterator[Finding]:
@@ -818,6 +844,11 @@ BAD = {
     "in a lambda given to a scope": "task<> t() { co_await scope([&](group& g) -> task<> { co_await f(agg{1}); co_return; }); }",
     "in a member function": "struct s { task<> t() const { co_await f(agg{1}); } };",
     "in a template": "template <class T> requires c<T> task<> t(T x) { co_await f(agg{x}); }",
+    "an await to the right of &&": "task<> t() { while (open && co_await more()) {} }",
+    "an await to the right of ||": "task<bool> t() { co_return done || (wait, co_await more()); }",
+    "the same among arguments": "task<> t() { f(1, open && g(2, co_await more())); }",
+    "an await in a check": "task<> t() { CHECK(co_await x() == 1); }",
+    "an await in a false check": "task<> t() { REQUIRE_FALSE(f(co_await x())); }",
     "initializer_list parameter": "task<> all(std::initializer_list<int> l);",
     "initializer_list in an operation": "struct s { wait_op get(int n, std::initializer_list<key> l) noexcept; };",
     "initializer_list, trailing type": "auto all(std::initializer_list<int> l) -> task<int>;",
@@ -844,6 +875,10 @@ GOOD = {
     "a lambda that isn't part": "void f() { auto l = [x]() -> task<> { co_await x->wait(); }; }",
     "a comment": "task<> t() { /* co_await f(agg{1}) */ co_await f(); } // co_await f({1, 2})",
     "a string": 'task<> t() { co_await f("agg{1}", R"(co_await g({1, x}))"); }',
+    "an await to the left of &&": "task<> t() { while (co_await more() && open) {} }",
+    "an await behind a name": "task<> t() { auto&& x = co_await more(); for (auto&& y : co_await more()) {} }",
+    "an await in the next statement": "task<> t() { bool b = c && d; co_await f(b && c, 1); }",
+    "a check that throws": "task<> t() { CHECK_THROWS_AS(co_await x(), e); }",
     "excused": "task<> t() { co_await call([n] { return n; }); } // coroutine-" "lint: n is an int",
     "initializer_list elsewhere": "struct s { s(std::initializer_list<int> l); void add(std::initializer_list<int> l); };",
     "a class around": "class c : public d<e> { struct promise_type { suspend f() noexcept { return {}; } }; agg a_{1, 2}; };",

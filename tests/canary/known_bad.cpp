@@ -45,6 +45,17 @@ task<int> take_array(std::array<token, 2> a) {
     co_return a[0].value;
 }
 task<aggregate> make_aggregate() { co_return aggregate{1, co_await make(2)}; }
+task<bool> count(int& calls) {
+    ++calls;
+    co_await leaf();
+    co_return false;
+}
+int none_of(int calls) {
+    if (calls != 0)
+        std::abort(); // what stands behind a false && was awaited
+    return 0;
+}
+int first_of(bool, int calls) { return calls; }
 sequence yields_aggregate() {
     struct item {
         int value;
@@ -126,6 +137,21 @@ constexpr shape shapes[] = {
          } catch (const failure& f) {
              co_return f.number;
          }
+     }},
+    {"an await behind && in a loop's condition",
+     []() -> task<int> {
+         int calls = 0;
+         bool open = false;
+         while (open && co_await count(calls))
+             none_of(1);
+         co_return none_of(calls);
+     }},
+    {"an await behind || among arguments",
+     []() -> task<int> {
+         int calls = 0;
+         bool done = true;
+         first_of(done || co_await count(calls), 0);
+         co_return none_of(calls);
      }},
     {"co_yield of an aggregate",
      []() -> task<int> {

@@ -174,8 +174,6 @@ constexpr shape shapes[] = {
      []() -> task<int> {
          co_return co_await take_result(result((co_await make(1)).value, co_await make(2)));
      }},
-    {"an await on the right of &&",
-     []() -> task<int> { co_return (co_await make(1)).value > 0 && (co_await make(2)).value > 0; }},
     {"an await in the condition of an if",
      []() -> task<int> {
          if (token t = co_await make(1); t.value > 0)
