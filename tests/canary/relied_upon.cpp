@@ -20,6 +20,12 @@ public:
     int number;
     token held;
 };
+/// As std::string is for a literal: made of something else without a word.
+class converted {
+public:
+    converted(int n) : held(n) {}
+    token held;
+};
 /// As weft's options are: trivially destructible.
 struct options {
     int number = 0;
@@ -45,6 +51,10 @@ public:
 task<int> take_result(result r) {
     co_await leaf();
     co_return r.number + r.held.value;
+}
+task<int> take_converted(converted c) {
+    co_await leaf();
+    co_return c.held.value;
 }
 task<int> take_options(token t, options o = {}) {
     co_await leaf();
@@ -168,6 +178,8 @@ constexpr shape shapes[] = {
          auto [n, t] = co_await make_result(1);
          co_return n + t.value;
      }},
+    {"an argument that a constructor converts",
+     []() -> task<int> { co_return co_await take_converted(1); }},
     {"several awaits in one expression",
      []() -> task<int> { co_return (co_await make(1)).value + (co_await make(2)).value; }},
     {"awaits as arguments of one call",
