@@ -31,6 +31,9 @@ namespace weft::detail {
 struct std_atomics {
     template <class T>
     using atomic = std::atomic<T>;
+    /// What isn't atomic, but guarded by something that is: the model checker watches it for races.
+    template <class T>
+    using plain = T;
 
     /// Lets another thread get on with something short: `round` counts the calls. First it burns a
     /// few cycles, then gives the processor away, in the end sleeps: the other one may have been

@@ -38,6 +38,8 @@ enum class queue_outcome : std::uint8_t {
 template <class Atomics = std_atomics>
 struct queue_state {
     using counter = typename Atomics::template atomic<std::uint32_t>;
+    template <class T>
+    using plain = typename Atomics::template plain<T>;
     using storage = ring_storage<Atomics>;
 
     /// How many items in a row are put, or are taken, before the task lets others run: a queue that
@@ -47,24 +49,24 @@ struct queue_state {
     // --- The back -------------------------------------------------------------------------------
     alignas(64) short_lock<Atomics> back_lock;
     counter tail{0};
-    std::uint32_t room_until = 0; // before that number there is room, without a look at head
-    std::uint32_t ring_begin = 0; // no item of back_ring has a lower number
-    storage* back_ring = nullptr;
-    wait_list getters;
+    plain<std::uint32_t> room_until = 0; // before that number there is room, without a look at head
+    plain<std::uint32_t> ring_begin = 0; // no item of back_ring has a lower number
+    plain<storage*> back_ring = nullptr;
+    plain<wait_list> getters;
     counter ever_put{0}; // items, those included that went past the ring to one who waited
-    bool closed = false;
+    plain<bool> closed = false;
 
     // --- The front ------------------------------------------------------------------------------
     alignas(64) short_lock<Atomics> front_lock;
     counter head{0};
     counter known_tail{0}; // before that number there are items, without a look at tail
-    storage* front_ring = nullptr;
-    wait_list putters;
+    plain<storage*> front_ring = nullptr;
+    plain<wait_list> putters;
 
     // --- What was put and isn't done ------------------------------------------------------------
     alignas(64) short_lock<Atomics> done_lock;
-    std::uint32_t done = 0;
-    wait_list joiners;
+    plain<std::uint32_t> done = 0;
+    plain<wait_list> joiners;
 
     /// Whether there is an item. With the lock of the front.
     bool has_item() noexcept {

@@ -12,6 +12,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <new>
 
 namespace weft::detail {
@@ -29,6 +30,7 @@ public:
     /// Precondition: no item is in it.
     template <class T>
     static void drop(ring_storage* r) noexcept {
+        std::destroy_at(r);
         ::operator delete(static_cast<void*>(r), alignment<T>);
     }
 
@@ -66,10 +68,11 @@ private:
                                                                             : alignof(void*)};
     template <class T>
     static constexpr std::size_t offset = // of the first slot
-        (sizeof(void*) + 8 + alignof(T) - 1) / alignof(T) * alignof(T);
+        (sizeof(ring_storage) + alignof(T) - 1) / alignof(T) * alignof(T);
 
     typename Atomics::template atomic<ring_storage*> next_{nullptr};
-    std::uint32_t end_ = 0; // if there is a next one: the first number that is there
+    // If there is a next one: the first number that is there.
+    typename Atomics::template plain<std::uint32_t> end_ = 0;
     std::uint32_t mask_;
 };
 

@@ -104,7 +104,7 @@ private:
     bool release_to_line(std::uint32_t n, std::uint32_t limit) noexcept;
 
     mutable typename Atomics::template atomic<std::uint32_t> word_; // to count is to lock
-    wait_list line_;
+    typename Atomics::template plain<wait_list> line_;
 };
 
 template <class Atomics>
