@@ -8,7 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#if defined(__x86_64__)
+#if WEFT_MODEL_OWN_CHANGE
 // void weft_model_change(void** from, void* to): puts what a function must preserve on the stack,
 // and takes it from the other one. A fiber that begins finds its function in r12 and the argument
 // in r13.
@@ -70,7 +70,7 @@ fiber::~fiber() {
         ::munmap(memory_, size_);
 }
 
-#if defined(__x86_64__)
+#if WEFT_MODEL_OWN_CHANGE
 
 void fiber::prepare(function f, void* argument) noexcept {
     exceptions_ = {};
@@ -84,7 +84,7 @@ void fiber::prepare(function f, void* argument) noexcept {
                           reinterpret_cast<void*>(&weft_model_begin),
                           nullptr};
     std::byte* at = memory_ + size_ - sizeof registers - 8;
-    std::memcpy(at, registers, sizeof registers);
+    std::memcpy(at, static_cast<const void*>(registers), sizeof registers);
     top_ = at;
 }
 

@@ -15,7 +15,10 @@
 #pragma once
 #include <cstddef>
 
-#if !defined(__x86_64__)
+#if defined(__x86_64__) && !defined(WEFT_MODEL_UCONTEXT)
+#define WEFT_MODEL_OWN_CHANGE 1
+#else
+#define WEFT_MODEL_OWN_CHANGE 0
 #include <ucontext.h>
 #endif
 
@@ -44,7 +47,7 @@ private:
 
     std::byte* memory_ = nullptr; // a guard page, then the stack
     std::size_t size_ = 0;        // of both
-#if defined(__x86_64__)
+#if WEFT_MODEL_OWN_CHANGE
     void* top_ = nullptr; // of the stack, where its registers are
 #else
     ::ucontext_t context_{};
