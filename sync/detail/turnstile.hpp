@@ -41,16 +41,17 @@ public:
 
     /// Takes `taken` permits if there is one. Never waits.
     bool try_pass(std::uint32_t taken) noexcept {
-        // acquire, here and below: pairs with the release of whoever gave the permit
+        // acquire: pairs with the release of whoever gave the permit. What isn't used up is taken
+        // by the load already.
         std::uint32_t seen = word_.load(std::memory_order_acquire);
         for (unsigned round = 0; (seen & permits_bits) != 0;) {
             if (taken == 0)
                 return true;
             if ((seen & busy) != 0) {
                 Atomics::pause(round++);
-                seen = word_.load(std::memory_order_acquire);
+                seen = word_.load(std::memory_order_relaxed);
             } else if (word_.compare_exchange_weak(seen, seen - taken, std::memory_order_acquire,
-                                                   std::memory_order_acquire)) {
+                                                   std::memory_order_relaxed)) {
                 return true;
             }
         }
