@@ -5,12 +5,13 @@
 //     weft::model::threads(
 //         [&] {
 //             weft::model::home h;
-//             bool ended = h.run_stoppable([&]() -> weft::task<> { co_await q.put(1); });
+//             bool ended = h.run([&]() -> weft::task<> { co_await q.put(1); }, stop::maybe);
 //         },
 //         ...
 //
 // Threads:      a home belongs to the thread that made it; others post to it.
-// Cancellation: run_stoppable: a stop comes at any moment at which the task waits, or not at all.
+// Cancellation: stop::maybe: a stop comes at any moment at which the task waits, or not at all;
+//               stop::surely: it comes, unless the task needn't wait.
 // Errors:       what the task throws.
 // Cost:         the frames of the task. Source: none.
 #pragma once
@@ -22,25 +23,26 @@
 
 namespace weft::model {
 
+enum class stop : std::uint8_t { never, maybe, surely };
+
 class home : weft::detail::runner {
 public:
     home() noexcept : runner(post_to, nullptr) { root_.run_by = this; }
 
-    /// Runs the task that `body()` makes to its end.
+    /// Runs the task that `body()` makes, which is kept meanwhile. Gives whether it came to its
+    /// end; false: it was stopped and unwound.
     template <class F>
-    void run(F body) {
-        check(drive(body(), false), "nobody stopped it");
+    bool run(F body, stop when = stop::never) {
+        return drive(body(), when);
     }
-    /// Gives whether it came to its end; false: it was stopped and unwound.
-    template <class F>
-    bool run_stoppable(F body) {
-        return drive(body(), true);
-    }
+    /// `f()` is called when the task begins to wait, before anybody else can do anything.
+    void when_waiting(std::function<void()> f) { waits_ = std::move(f); }
 
 private:
-    bool drive(task<> t, bool stoppable) {
+    bool drive(task<> t, stop when) {
         auto& running = weft::detail::this_thread_state.current_runner;
-        weft::detail::runner* outer = std::exchange(running, this);
+        weft::detail::runner* outer = running;
+        running = this;
         weft::detail::main_branch b;
         b.set<void>(std::move(t));
         b.enter_tree(root_);
@@ -48,8 +50,12 @@ private:
         while (!b.done) {
             if (has_ready()) {
                 runner::run(pop_ready());
-            } else if (stoppable && choose(2) == 1) {
-                stoppable = false;
+                continue;
+            }
+            if (waits_)
+                waits_();
+            if (when == stop::surely || (when == stop::maybe && choose(2) == 1)) {
+                when = stop::never;
                 yield();
                 b.request_stop();
             } else {
@@ -80,6 +86,7 @@ private:
     weft::detail::strand root_;
     weft::detail::work_queue mail_;
     doorbell bell_;
+    std::function<void()> waits_;
 };
 
 } // namespace weft::model
