@@ -84,8 +84,7 @@ private:
     template <class U>
     void hand_over(woken_list& woken, U&& item);
     void count() noexcept {
-        s.ever_put.store(s.ever_put.load(std::memory_order_relaxed) + 1,
-                         std::memory_order_release); // pairs with the acquire in left()
+        s.ever_put.store(s.ever_put.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
     }
 
     // With the lock of the front.
@@ -338,7 +337,7 @@ queue_outcome queue_core<T, Atomics>::get_now(Receive receive) {
         }
         // From here on nobody may take the room before those who have waited for it.
         short_hold back(s.back_lock);
-        s.head.store(h + 1, std::memory_order_release);
+        s.head.store(h + 1, std::memory_order_release); // pairs with the acquire in size()
         let_putters_in(woken);
     }
     woken.wake();
@@ -391,7 +390,7 @@ queue_outcome queue_core<T, Atomics>::enter_getters(get_op<T, Atomics>& op) {
         {
             short_hold back(s.back_lock);
             // Nothing is put meanwhile, so once head has reached tail it stays there.
-            if (s.head.load(std::memory_order_acquire) == s.tail.load(std::memory_order_relaxed)) {
+            if (s.head.load(std::memory_order_relaxed) == s.tail.load(std::memory_order_relaxed)) {
                 if (s.closed)
                     return queue_outcome::shut_down;
                 s.getters.push(op);
@@ -428,7 +427,7 @@ void queue_core<T, Atomics>::shut_down(bool immediate) noexcept {
         if (immediate) {
             left = std::exchange(s.front_ring, nullptr);
             s.back_ring = nullptr;
-            s.head.store(t, std::memory_order_release);
+            s.head.store(t, std::memory_order_release); // pairs with the acquire in size()
             s.known_tail.store(t, std::memory_order_relaxed);
             short_hold held(s.done_lock);
             s.note_done(t - h, woken);

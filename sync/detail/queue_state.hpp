@@ -89,9 +89,10 @@ struct queue_state {
         return c.load(std::memory_order_relaxed) % turn == turn - 1;
     }
     [[nodiscard]] std::uint32_t size() const noexcept {
-        std::uint32_t h =
-            head.load(std::memory_order_acquire); // first: so it isn't beyond the tail
-        return tail.load(std::memory_order_acquire) - h;
+        // acquire: pairs with the release of whoever took the items, and had seen that they were
+        // there. So the tail that is read next isn't before this head.
+        std::uint32_t h = head.load(std::memory_order_acquire);
+        return tail.load(std::memory_order_relaxed) - h;
     }
 
     bool leave_getters(waiter& w) noexcept {
@@ -134,9 +135,9 @@ struct queue_state {
     void settle() noexcept;
 
 private:
-    // acquire: pairs with the release of whoever puts
+    // With the lock. Who has got an item knows that it was counted.
     [[nodiscard]] std::uint32_t left() const noexcept {
-        return ever_put.load(std::memory_order_acquire) - done;
+        return ever_put.load(std::memory_order_relaxed) - done;
     }
 };
 
