@@ -15,12 +15,14 @@
 
 namespace weft::model {
 
-/// No order within the bounds makes it fail.
-inline void holds(std::string_view name, const std::function<void()>& model, const bounds& b = {}) {
+/// No order within the bounds makes it fail. Gives how many executions there were.
+inline std::uint64_t holds(std::string_view name, const std::function<void()>& model,
+                           const bounds& b = {}) {
     result r = explore(name, model, b);
     std::cout << r.text() << '\n';
     INFO(r.text());
     CHECK(r.passed());
+    return r.executions;
 }
 
 /// There is one that does, in this way.
