@@ -91,13 +91,27 @@ std::size_t delimiter_search::find(std::string_view text) {
 
 const operation_type drained_op::kind{cancel_wait, "drain"};
 
-void write_buffer::append(std::span<const std::byte> bytes) {
+void write_buffer::append(std::span<const const_buffer> parts) {
     check();
-    if (bytes.size() > room())
-        throw limit_error(fmt::format("{} bytes are waiting to be sent, {} more would exceed {}",
-                                      size(), bytes.size(), options_.limit),
-                          size());
-    filling_.insert(filling_.end(), bytes.begin(), bytes.end());
+    if (ended_)
+        throw state_error("a write after the end of the stream");
+    std::size_t left = room();
+    for (const const_buffer& part : parts) {
+        if (part.size() > left)
+            throw limit_error(
+                fmt::format("{} bytes are waiting to be sent, these would exceed the limit of {}",
+                            size(), options_.limit),
+                size());
+        left -= part.size();
+    }
+    std::size_t before = filling_.size();
+    try {
+        for (const const_buffer& part : parts)
+            filling_.insert(filling_.end(), part.bytes().begin(), part.bytes().end());
+    } catch (...) { // all of them or none
+        filling_.resize(before);
+        throw;
+    }
 }
 
 void write_buffer::check() const {

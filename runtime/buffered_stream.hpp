@@ -18,9 +18,10 @@
 // Threads:      as the stream's. The stream must outlive its reader and writer.
 // Cancellation: a stopped read leaves all that came in the buffer; the next read finds it there. A
 //               stopped drain leaves what isn't written to the next one.
-// Errors:       as the stream's. state_error if two tasks read at the same time. truncated_error,
-//               with what there was, if the end comes too early. limit_error if there is no
-//               delimiter within the limit.
+// Errors:       as the stream's; what had come before stays in the buffer. state_error if two tasks
+//               read at the same time, or for a write after the end. truncated_error, with what
+//               there was, if the end comes too early. limit_error if there is no delimiter within
+//               the limit, or no room for what is written.
 // Cost:         a reader without data has no buffer yet. A read that finds its data there is a task
 //               that doesn't suspend.
 // Source:       asyncio's StreamReader and StreamWriter.
@@ -229,6 +230,13 @@ struct writer_options {
 
 namespace detail {
 
+template <class W>
+concept half_closes = requires(W& w) { w.shutdown_write(); };
+template <class W>
+concept closes = requires(W& w) {
+    { w.close() } -> awaitable;
+};
+
 class drained_op;
 
 // What was written and not sent yet, and who waits for it to become less. One task at a time sends,
@@ -247,7 +255,10 @@ public:
     }
     [[nodiscard]] const writer_options& options() const noexcept { return options_; }
     [[nodiscard]] bool sending() const noexcept { return busy_; }
-    void append(std::span<const std::byte> bytes);
+    void append(std::span<const const_buffer> parts);
+    /// From now on nothing can be added.
+    void end() noexcept { ended_ = true; }
+    [[nodiscard]] bool ended() const noexcept { return ended_; }
     /// Throws what ended the stream, a new object each time.
     void check() const;
 
@@ -272,6 +283,7 @@ private:
     std::string error_text_;
     bool failed_ = false;
     bool busy_ = false;
+    bool ended_ = false;
 };
 
 // Waits until at most `most` bytes are left, or nobody sends any more.
@@ -313,8 +325,13 @@ public:
 
     /// Adds bytes to what is to be sent. Sends nothing by itself: drain() or flush() does.
     /// limit_error, with nothing added, if there would be more than the limit.
-    void write(std::span<const std::byte> bytes) { buffer_.append(bytes); }
-    void write(std::string_view text) { buffer_.append(as_bytes(text)); }
+    void write(std::span<const std::byte> bytes) {
+        const_buffer all(bytes);
+        buffer_.append(std::span(&all, 1));
+    }
+    void write(std::string_view text) { write(as_bytes(text)); }
+    /// The same for pieces that needn't lie together.
+    void write(std::span<const const_buffer> parts) { buffer_.append(parts); }
 
     /// Sees to it that what was written gets sent: sends all of it, or, if another task is doing
     /// that, waits until less than the high-water mark is left. Throws if the stream has failed,
@@ -331,10 +348,38 @@ public:
         while (!bytes.empty() && buffer_.room() == 0)
             co_await send_until(buffer_.options().limit - 1);
         std::size_t n = std::min(bytes.size(), buffer_.room());
-        buffer_.append(bytes.first(n));
+        write(bytes.first(n));
         co_await drain();
         co_return n;
     }
+
+    /// Sends what was written and tells the peer that nothing more will come; reading goes on. From
+    /// then on each write is a state_error.
+    task<> shutdown_write()
+        requires(detail::half_closes<W>)
+    {
+        buffer_.end();
+        co_await flush();
+        to_->shutdown_write();
+    }
+    /// Sends what was written and closes the stream. If that can't be sent, the stream is closed
+    /// all the same, and the error thrown.
+    task<> close()
+        requires(detail::closes<W>)
+    {
+        buffer_.end();
+        std::exception_ptr unsent;
+        try {
+            co_await flush();
+        } catch (...) {
+            unsent = std::current_exception();
+        }
+        co_await to_->close();
+        if (unsent)
+            std::rethrow_exception(unsent);
+    }
+    /// Whether shutdown_write() or close() was begun.
+    [[nodiscard]] bool is_closing() const noexcept { return buffer_.ended(); }
 
     /// How many bytes wait to be sent.
     [[nodiscard]] std::size_t buffered() const noexcept { return buffer_.size(); }

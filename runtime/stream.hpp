@@ -10,8 +10,8 @@
 //     }
 //
 // Threads:      as the streams'.
-// Cancellation: as the streams'. What was stopped in write_all or read_exactly has moved a part of
-//               the bytes, and nobody knows which: close it, or use buffered_stream.hpp.
+// Cancellation: as the streams'. What was stopped in write_all, read_exactly or copy has moved a
+//               part of the bytes, and nobody knows which: close it, or use buffered_stream.hpp.
 // Errors:       as the streams'. truncated_error if the end comes within read_exactly: it has what
 //               came before.
 // Cost:         write_all is the stream's own where it has one; the others are a task. A copy
@@ -51,6 +51,11 @@ concept writes_all = requires(W& w, std::span<const std::byte> from) {
     { w.write_all(from) } -> awaitable;
 };
 
+template <class W>
+concept gathers = byte_writer<W> && requires(W& w, std::span<const const_buffer> parts) {
+    { w.write_some(parts) } -> awaitable;
+};
+
 template <byte_writer W>
 task<> write_all(W& w, std::span<const std::byte> bytes) {
     while (!bytes.empty())
@@ -66,6 +71,32 @@ template <byte_writer W>
         return w.write_all(bytes);
     else
         return detail::write_all(w, bytes);
+}
+
+/// Writes all of several pieces, in as few goes as the stream takes.
+template <detail::gathers W>
+[[nodiscard]] task<> write_all(W& w, std::span<const const_buffer> parts) {
+    constexpr std::size_t at_once = 1024;
+    std::size_t taken = 0; // of the first one
+    while (true) {
+        while (!parts.empty() && parts.front().size() == taken) {
+            parts = parts.subspan(1);
+            taken = 0;
+        }
+        if (parts.empty())
+            co_return;
+        if (taken != 0) { // its rest alone, so that the list stays the caller's
+            taken += co_await w.write_some(parts.front().bytes().subspan(taken));
+            continue;
+        }
+        std::size_t count = parts.size() < at_once ? parts.size() : at_once;
+        std::size_t n = co_await w.write_some(parts.first(count));
+        while (n != 0 && n >= parts.front().size()) {
+            n -= parts.front().size();
+            parts = parts.subspan(1);
+        }
+        taken = n;
+    }
 }
 
 /// Fills `into`. The end of the stream before that is a truncated_error.

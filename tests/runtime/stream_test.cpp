@@ -41,6 +41,16 @@ public:
         taken += as_text(from.first(n));
         co_return n;
     }
+    // Likewise, across the borders of pieces.
+    task<std::size_t> write_some(std::span<const const_buffer> from) {
+        co_await yield();
+        std::string all;
+        for (const const_buffer& part : from)
+            all += as_text(part.bytes());
+        std::size_t n = std::min(all.size(), std::size_t{3});
+        taken.append(all, 0, n);
+        co_return n;
+    }
     std::string taken;
 
 private:
@@ -75,7 +85,7 @@ TEST_CASE("stream: write_all and read_exactly go on until all is done") {
         CHECK(as_text(b) == "abcdef");
         co_await write_all(p, as_bytes("0123456789"));
         CHECK(p.taken == "0123456789");
-        co_await write_all(p, {});
+        co_await write_all(p, std::span<const std::byte>());
         try {
             co_await read_exactly(p, b);
             FAIL("no error");
@@ -85,6 +95,42 @@ TEST_CASE("stream: write_all and read_exactly go on until all is done") {
         }
     };
     run_within(10s, all());
+}
+
+TEST_CASE("stream: several pieces are written whole, however the stream takes them") {
+    auto gathered = []() -> task<> {
+        std::deque<std::string> none;
+        pieces p(none);
+        const const_buffer parts[] = {std::string_view(""),         std::string_view("a"),
+                                      std::string_view("bcdefghi"), std::string_view(),
+                                      std::string_view("j"),        std::string_view("kl"),
+                                      std::string_view("mnopqr"),   std::string_view("")};
+        co_await write_all(p, parts);
+        CHECK(p.taken == "abcdefghijklmnopqr");
+        co_await write_all(p, std::span<const const_buffer>());
+        CHECK(p.taken.size() == 18);
+
+        // More than the kernel takes at once, in count and in bytes.
+        auto ends = unix_stream_pair();
+        ends.first.set_send_buffer(4096);
+        std::string line = pattern(333);
+        std::vector<const_buffer> many(3000, const_buffer(line));
+        std::string heard;
+        auto send = [&]() -> task<> {
+            co_await write_all(ends.first, many);
+            ends.first.shutdown_write();
+        };
+        co_await with_task_group([&](task_group& g) -> task<> {
+            g.spawn(send());
+            heard = co_await all_of(ends.second);
+        });
+        CHECK(heard.size() == 3000 * line.size());
+        bool same = true;
+        for (std::size_t at = 0; at < heard.size(); at += line.size())
+            same = same && heard.compare(at, line.size(), line) == 0;
+        CHECK(same);
+    };
+    run_within(20s, gathered());
 }
 
 TEST_CASE("stream: copying moves everything, between any two kinds of stream") {
@@ -216,6 +262,61 @@ TEST_CASE("stream: a copy into a connection that is gone is an error and no sign
         }
     };
     run_within(10s, gone());
+}
+
+TEST_CASE("stream: a copy of what has ended moves nothing, and is no error") {
+    temp_dir dir;
+    auto ended = [&]() -> task<> {
+        auto to = unix_stream_pair();
+        auto socket = unix_stream_pair();
+        socket.second.shutdown_write();
+        std::uint64_t n = co_await copy(socket.first, to.first);
+        CHECK(n == 0);
+        auto pipe = make_pipe();
+        co_await pipe.second.close();
+        n = co_await copy(pipe.first, to.first);
+        CHECK(n == 0);
+        co_await write_file(dir.path("empty"), {});
+        file f = co_await open_file(dir.path("empty"));
+        n = co_await copy(f, to.first);
+        CHECK(n == 0);
+        to.first.shutdown_write();
+        std::string heard = co_await all_of(to.second);
+        CHECK(heard.empty());
+    };
+    run_within(10s, ended());
+}
+
+TEST_CASE("stream: a copy passes on what came before its source failed, and then the error") {
+    auto resets = []() -> task<> {
+        auto from = co_await tcp_pair();
+        auto to = unix_stream_pair();
+        std::error_code code;
+        std::string text;
+        auto copies = [&]() -> task<> {
+            try {
+                co_await copy(from.first, to.first);
+            } catch (const std::system_error& e) {
+                code = e.code();
+                text = e.what();
+            }
+            to.first.shutdown_write();
+        };
+        co_await with_task_group([&](task_group& g) -> task<> {
+            g.spawn(copies());
+            co_await from.second.write_all(as_bytes("abc"));
+            std::byte b[3];
+            co_await read_exactly(to.second, b);
+            CHECK(as_text(b) == "abc");
+            from.second.set_linger(std::chrono::seconds(0));
+            co_await from.second.close();
+            std::string rest = co_await all_of(to.second);
+            CHECK(rest.empty());
+        });
+        CHECK(code == std::errc::connection_reset);
+        CHECK_THAT(text, Catch::Contains("splice"));
+    };
+    run_within(10s, resets());
 }
 
 TEST_CASE("stream: an idle copy can be stopped") {
