@@ -52,11 +52,19 @@ protected:
     explicit waiter(const operation_type& t) noexcept : operation(t) {}
     ~waiter() = default;
 
+    /// It has what it came for, and goes on after those who are ready. A stop or a deadline that
+    /// comes before its turn is late.
+    void complete_without_line() noexcept {
+        in_line_ = false;
+        complete();
+    }
+
 private:
     friend class wait_list;
     friend class woken_list;
 
-    // These get values in push(). Most waits end before they have to wait, and pay for nothing.
+    // These get values when it suspends. Most waits end before they have to wait, and pay for
+    // nothing.
     waiter* next_;
     waiter* previous_;
     bool in_line_;

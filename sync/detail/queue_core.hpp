@@ -128,7 +128,7 @@ public:
         note(how);
         if (!turn_is_over)
             return false;
-        this->complete();
+        this->complete_without_line();
         return true;
     }
     bool leave() noexcept { return from_->s.leave_getters(*this); }
@@ -179,7 +179,7 @@ public:
         note(how);
         if (!turn_is_over)
             return false;
-        this->complete();
+        this->complete_without_line();
         return true;
     }
     bool leave() noexcept { return to_->s.leave_putters(*this); }

@@ -93,7 +93,7 @@ task<> one(process_pool& pool, unsigned seed, counts& c) {
         break;
     case 4:
         if (n % 5 == 0)
-            co_await with_timeout(limit, pool.submit(o, fn<&perish>, n % 2));
+            co_await pool.submit(o, fn<&perish>, n % 2); // lost, however slow the machine is
         else
             co_await with_timeout(limit, pool.submit(o, fn<&listen_for_stop>, n));
         ++c.wrong; // neither comes back by itself
@@ -202,7 +202,7 @@ TEST_CASE("process_pool: in a storm of deaths and stops each task has the one ri
         CHECK(here.values > storm_size / 10);
         CHECK(there.values > storm_size / 10);
         CHECK(here.errors > 0);
-        CHECK(here.lost > 0);
+        CHECK(here.lost + there.lost > 0);
         CHECK(here.timeouts > 0);
         CHECK(here.stopped > 0);
 

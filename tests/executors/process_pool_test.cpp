@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+#include "support/io.hpp"
+
 #include <weft/executors/process_pool.hpp>
 
 #include <weft/ipc/error.hpp>
@@ -110,7 +112,15 @@ int until_stopped(std::stop_token stop, int answer) {
         ::poll(nullptr, 0, 1);
     return answer;
 }
-void until_stopped_then_fail(std::stop_token stop, bool politely) {
+// A function says by a file that it runs.
+void show(const std::string& sign) { ::close(::open(sign.c_str(), O_CREAT | O_WRONLY, 0600)); }
+int slow(const std::string& sign, int n) {
+    show(sign);
+    ::poll(nullptr, 0, 100);
+    return n;
+}
+void until_stopped_then_fail(std::stop_token stop, const std::string& sign, bool politely) {
+    show(sign);
     until_stopped(std::move(stop), 0);
     if (politely)
         throw cancelled_error();
@@ -176,6 +186,9 @@ task<> all_idle(const process_pool& pool, std::size_t n) {
 }
 task<> some_running(const process_pool& pool, std::size_t n) {
     co_await eventually([&] { return count(pool, state::running) == n; });
+}
+task<> is_there(const std::string& file) {
+    co_await eventually([&] { return ::access(file.c_str(), F_OK) == 0; });
 }
 
 // Awaits what must throw an E, and gives it.
@@ -562,17 +575,15 @@ TEST_CASE("process_pool: a function that takes no token delivers if it ends with
           "[P3]") {
     run([]() -> task<> {
         process_pool pool({.workers = 1});
-        auto slow = [](int n) {
-            ::poll(nullptr, 0, 100);
-            return n;
-        };
+        weft::tests::temp_dir dir;
+        const std::string sign = dir.path("slow");
         bool delivered = false;
         auto body = [&]() -> task<> {
-            delivered = co_await pool.submit(slow, 5) == 5;
+            delivered = co_await pool.submit({.stop_grace = 30s}, fn<&slow>, sign, 5) == 5;
             co_await sleep_for(1h); // the stop comes here
         };
         auto t = spawn(body());
-        co_await some_running(pool, 1);
+        co_await is_there(sign);
         t.cancel();
         co_await error_of<cancelled_error>(t.join());
         CHECK(delivered);
@@ -584,12 +595,15 @@ TEST_CASE("process_pool: an error in a task that is being stopped is seen, unles
           "[P6]") {
     run([]() -> task<> {
         process_pool pool({.workers = 1});
-        auto loud = spawn(pool.submit(fn<&until_stopped_then_fail>, false));
-        co_await some_running(pool, 1);
+        weft::tests::temp_dir dir;
+        const std::string loud_sign = dir.path("loud");
+        const std::string polite_sign = dir.path("polite");
+        auto loud = spawn(pool.submit(fn<&until_stopped_then_fail>, loud_sign, false));
+        co_await is_there(loud_sign);
         loud.cancel();
         co_await error_of<own_error>(loud.join());
-        auto polite = spawn(pool.submit(fn<&until_stopped_then_fail>, true));
-        co_await some_running(pool, 1);
+        auto polite = spawn(pool.submit(fn<&until_stopped_then_fail>, polite_sign, true));
+        co_await is_there(polite_sign);
         polite.cancel();
         co_await error_of<cancelled_error>(polite.join());
         CHECK(polite.stopped());

@@ -3,6 +3,7 @@
 #include "sync/patience.hpp"
 
 #include <weft/runtime/cancellation.hpp>
+#include <weft/runtime/sleep.hpp>
 #include <weft/runtime/sync_wait.hpp>
 #include <weft/runtime/task_group.hpp>
 #include <weft/runtime/timeout.hpp>
@@ -13,7 +14,11 @@
 
 #include <atomic>
 #include <catch2/catch.hpp>
+#include <cstddef>
+#include <cstring>
+#include <functional>
 #include <memory>
+#include <new>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -85,8 +90,11 @@ std::vector<int> drain(weft::queue<int>& q) {
 struct fragile {
     explicit fragile(int n) : number(n) { ++alive; }
     fragile(fragile&& other) : number(other.number) {
-        if (moves_left > 0 && --moves_left == 0)
-            throw std::runtime_error("a move failed");
+        if (moves_left > 0) {
+            --moves_left;
+            if (moves_left == 0)
+                throw std::runtime_error("a move failed");
+        }
         other.number = -1;
         ++alive;
     }
@@ -887,6 +895,65 @@ TEST_CASE("queue: it may be destroyed as soon as the last item was handed over")
         weft::sync_wait(q->get());
         q.reset();
         other.join();
+    }
+}
+
+namespace {
+
+using put_until_op = weft::queue<int>::timed_put_op;
+
+// An operation where something else was before: what it forgets to set is not zero.
+class used_place {
+public:
+    explicit used_place(weft::queue<int>& q, int item, weft::time_point deadline) {
+        std::memset(bytes_, 0x5a, sizeof bytes_);
+        op_ = ::new (static_cast<void*>(bytes_)) put_until_op(q.put_until(item, deadline));
+    }
+    used_place(const used_place&) = delete;
+    used_place& operator=(const used_place&) = delete;
+    ~used_place() { op_->~put_until_op(); }
+    [[nodiscard]] put_until_op& op() noexcept { return *op_; }
+
+private:
+    alignas(put_until_op) std::byte bytes_[sizeof(put_until_op)];
+    put_until_op* op_;
+};
+
+task<> awaits(put_until_op& op, bool& done) {
+    co_await op;
+    done = true;
+}
+
+task<> blocks_until(weft::time_point t) {
+    while (weft::clock::now() <= t)
+        std::this_thread::yield();
+    co_return;
+}
+
+} // namespace
+
+TEST_CASE("queue: whoever lets others run has its item before a deadline or stop comes", "[G-05]") {
+    for (bool stops : {false, true}) {
+        CAPTURE(stops);
+        weft::queue<int> q(1000);
+        while (q.size() < 255) // the next one ends the turn of whoever puts it
+            REQUIRE(q.try_put(1));
+        const weft::time_point soon = weft::clock::now() + 20ms;
+        used_place put(q, 2, soon);
+        bool done = false;
+        auto all = [&](weft::task_group& g) -> task<> {
+            weft::task_handle<> puts = g.spawn(awaits(put.op(), done));
+            // More than a loop resumes before it looks at its timers.
+            g.spawn(blocks_until(stops ? weft::time_point::min() : soon));
+            for (int i = 0; i < 1000; ++i)
+                g.spawn(blocks_until(weft::time_point::min()));
+            co_await weft::yield();
+            if (stops)
+                puts.cancel();
+        };
+        on_a_loop([&]() -> task<> { co_await weft::with_task_group(std::ref(all)); });
+        REQUIRE(done);
+        REQUIRE(q.size() == 256);
     }
 }
 
