@@ -5,6 +5,8 @@
 #include <weft/runtime/loop.hpp>
 #include <weft/runtime/runtime.hpp>
 #include <weft/runtime/signal.hpp>
+#include <weft/runtime/timeout.hpp>
+#include <weft/runtime/unix_socket.hpp>
 
 #include <algorithm>
 #include <condition_variable>
@@ -13,7 +15,10 @@
 #include <memory>
 #include <mutex>
 #include <string_view>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
+#include <unordered_map>
 
 namespace weft {
 
@@ -104,12 +109,44 @@ task_info describe(const strand& s, const strand* running, const promise_base* h
 
 } // namespace
 
+// Fills in who waits for whom.
+class links {
+public:
+    void note(const strand& s) { shown_.push_back(&s); }
+    void put_into(task_tree& tree) {
+        for (std::size_t i = 0; i < shown_.size(); ++i) {
+            if ((shown_[i]->flags & strand::joinable) == 0)
+                continue;
+            const auto& target = static_cast<const spawned&>(*shown_[i]);
+            target.listeners.for_each([&](const end_listener& l) {
+                if (const strand* by = l.waiter()) {
+                    if (std::size_t place = find(by); place != task_info::none)
+                        tree.tasks[i].awaited_by.push_back(place);
+                }
+            });
+        }
+    }
+
+private:
+    std::size_t find(const strand* s) {
+        if (places_.empty()) {
+            for (std::size_t i = 0; i < shown_.size(); ++i)
+                places_.emplace(shown_[i], i);
+        }
+        auto at = places_.find(s);
+        return at == places_.end() ? task_info::none : at->second;
+    }
+    std::vector<const strand*> shown_;                      // as the tree's tasks
+    std::unordered_map<const strand*, std::size_t> places_; // made if somebody waits for somebody
+};
+
 task_tree capture(const capture_options& options, const promise_base* here,
                   const std::source_location& at) {
     loop& l = this_loop();
     const strand* running = l.current_strand;
     const strand* root = &l.root();
     task_tree tree;
+    links waits;
     std::size_t above = task_info::none;
     std::size_t depth = 0;
     for (const strand* s = oldest_child(*root); s != nullptr;) {
@@ -123,6 +160,7 @@ task_tree capture(const capture_options& options, const promise_base* here,
             t.parent = above;
             t.depth = depth;
             tree.tasks.push_back(std::move(t));
+            waits.note(*s);
         }
         if (s->first_child != nullptr) {
             if (shown) {
@@ -141,6 +179,7 @@ task_tree capture(const capture_options& options, const promise_base* here,
         }
         s = s->previous_sibling;
     }
+    waits.put_into(tree);
     return tree;
 }
 
@@ -237,6 +276,8 @@ std::string function_name(const std::source_location& where) {
 namespace {
 
 constexpr std::size_t deepest_indent = 40; // what is further down is told by a number
+constexpr std::size_t most_waiters = 8;
+constexpr std::size_t most_cycles = 8;
 
 std::string_view file_of(const std::source_location& where) noexcept {
     std::string_view s = where.file_name();
@@ -244,20 +285,28 @@ std::string_view file_of(const std::source_location& where) noexcept {
     return slash == s.npos ? s : s.substr(slash + 1);
 }
 
-void append(std::string& text, const task_info& t) {
+// By what people know a task.
+std::string label(const task_info& t) {
+    bool known = t.started_at.line() != 0;
+    if (t.name.empty() && !known)
+        return "part";
+    std::string text = t.name;
+    if (known)
+        fmt::format_to(std::back_inserter(text), "{}started at {}:{}", t.name.empty() ? "" : ", ",
+                       file_of(t.started_at), t.started_at.line());
+    return text;
+}
+
+// The same within a line that is about another one.
+std::string reference(const task_info& t) { return t.name.empty() ? label(t) : t.name; }
+
+void append(std::string& text, const task_tree& tree, const task_info& t) {
     auto out = std::back_inserter(text);
     std::size_t indent = 2 * std::min(t.depth, deepest_indent);
     text.append(indent, ' ');
     if (t.depth > deepest_indent)
         fmt::format_to(out, "({} levels down) ", t.depth);
-    bool known = t.started_at.line() != 0;
-    if (!t.name.empty())
-        text += t.name;
-    if (known)
-        fmt::format_to(out, "{}started at {}:{}", t.name.empty() ? "" : ", ", file_of(t.started_at),
-                       t.started_at.line());
-    if (t.name.empty() && !known)
-        text += "part";
+    text += label(t);
     switch (t.state) {
     case task_state::running:
         text += ": runs\n";
@@ -280,14 +329,81 @@ void append(std::string& text, const task_info& t) {
         text.append(indent + 6, ' ');
         fmt::format_to(out, "and {} more\n", t.awaits_left_out);
     }
+    if (!t.awaited_by.empty()) {
+        text.append(indent + 6, ' ');
+        text += "awaited by ";
+        std::size_t shown = std::min(t.awaited_by.size(), most_waiters);
+        for (std::size_t i = 0; i < shown; ++i)
+            fmt::format_to(out, "{}{}", i == 0 ? "" : "; ", reference(tree.tasks[t.awaited_by[i]]));
+        if (shown != t.awaited_by.size())
+            fmt::format_to(out, " and {} more", t.awaited_by.size() - shown);
+        text += '\n';
+    }
 }
 
 } // namespace
 
+// Depth first along "waits for": whom it meets on the way to where it is closes a circle.
+std::vector<std::vector<std::size_t>> wait_cycles(const task_tree& tree) {
+    std::size_t n = tree.tasks.size();
+    std::vector<std::vector<std::size_t>> waits_for(n);
+    auto link = [&](std::size_t by, std::size_t on) {
+        task_state s = tree.tasks[by].state;
+        if (s == task_state::waiting || s == task_state::stopping)
+            waits_for[by].push_back(on);
+    };
+    for (std::size_t i = 0; i < n; ++i) {
+        if (tree.tasks[i].parent != task_info::none)
+            link(tree.tasks[i].parent, i);
+        for (std::size_t by : tree.tasks[i].awaited_by)
+            link(by, i);
+    }
+    struct step {
+        std::size_t at;
+        std::size_t next = 0; // of those that it waits for
+    };
+    enum : std::uint8_t { unseen, on_the_way, finished };
+    std::vector<std::uint8_t> seen(n, unseen);
+    std::vector<std::vector<std::size_t>> cycles;
+    std::vector<step> way;
+    for (std::size_t begin = 0; begin < n; ++begin) {
+        if (seen[begin] != unseen)
+            continue;
+        seen[begin] = on_the_way;
+        way.push_back({begin});
+        while (!way.empty()) {
+            step& here = way.back();
+            if (here.next == waits_for[here.at].size()) {
+                seen[here.at] = finished;
+                way.pop_back();
+                continue;
+            }
+            std::size_t to = waits_for[here.at][here.next++];
+            if (seen[to] == unseen) {
+                seen[to] = on_the_way;
+                way.push_back({to});
+            } else if (seen[to] == on_the_way && cycles.size() < most_cycles) {
+                auto first =
+                    std::find_if(way.begin(), way.end(), [&](const step& s) { return s.at == to; });
+                std::vector<std::size_t>& cycle = cycles.emplace_back();
+                for (; first != way.end(); ++first)
+                    cycle.push_back(first->at);
+            }
+        }
+    }
+    return cycles;
+}
+
 std::string to_string(const task_tree& tree) {
     std::string text;
     for (const task_info& t : tree.tasks)
-        append(text, t);
+        append(text, tree, t);
+    for (const std::vector<std::size_t>& cycle : wait_cycles(tree)) {
+        text += "a circle that waits for itself: ";
+        for (std::size_t i : cycle)
+            fmt::format_to(std::back_inserter(text), "{} -> ", reference(tree.tasks[i]));
+        fmt::format_to(std::back_inserter(text), "{}\n", reference(tree.tasks[cycle.front()]));
+    }
     if (!tree.complete)
         text += "and more\n";
     if (!tree.answered)
@@ -295,19 +411,50 @@ std::string to_string(const task_tree& tree) {
     return text;
 }
 
+namespace {
+
+// Of the loop that runs, or of all loops of a runtime.
+task<std::string> dump(runtime* of) {
+    if (of == nullptr) {
+        task_tree tree = co_await capture_tasks_here();
+        co_return to_string(tree);
+    }
+    std::string text;
+    std::size_t i = 0;
+    for (const task_tree& tree : capture_tasks(*of))
+        text += fmt::format("loop {}\n{}", i++, to_string(tree));
+    co_return text;
+}
+
+// A path that goes away with its listener, if it is still the same file.
+class bound_path {
+public:
+    explicit bound_path(const socket_address& a) {
+        bool abstract = a.data()->sa_data[0] == '\0';
+        if (!abstract && ::lstat(a.host().c_str(), &file_) == 0)
+            path_ = a.host();
+    }
+    bound_path(const bound_path&) = delete;
+    bound_path& operator=(const bound_path&) = delete;
+    ~bound_path() {
+        struct stat now{};
+        if (!path_.empty() && ::lstat(path_.c_str(), &now) == 0 && now.st_dev == file_.st_dev &&
+            now.st_ino == file_.st_ino)
+            ::unlink(path_.c_str());
+    }
+
+private:
+    std::string path_;
+    struct stat file_{};
+};
+
+} // namespace
+
 task<> dump_on_signal(int signal, runtime* of) {
     signal_set s(signal);
     while (true) {
         co_await s.next();
-        std::string text;
-        if (of == nullptr) {
-            task_tree tree = co_await capture_tasks_here();
-            text = to_string(tree);
-        } else {
-            std::size_t i = 0;
-            for (const task_tree& tree : capture_tasks(*of))
-                text += fmt::format("loop {}\n{}", i++, to_string(tree));
-        }
+        std::string text = co_await dump(of);
         // Past stdio, whose buffers and locks belong to the program.
         std::string_view rest = text;
         while (!rest.empty()) {
@@ -317,6 +464,48 @@ task<> dump_on_signal(int signal, runtime* of) {
             rest.remove_prefix(static_cast<std::size_t>(n));
         }
     }
+}
+
+task<> dump_on_socket(socket_address at, runtime* of) {
+    unix_listener listener = listen_unix(at);
+    bound_path there(at);
+    while (true) {
+        unix_stream s = co_await listener.accept();
+        unsigned user = s.peer_credentials().uid;
+        if (user != 0 && user != ::geteuid())
+            continue;
+        try {
+            std::string text = co_await dump(of);
+            co_await with_timeout(std::chrono::seconds(1), s.write_all(as_bytes(text)));
+        } catch (const std::exception&) { // that reader is gone, or doesn't read
+            continue;
+        }
+    }
+}
+
+// --- Links ---------------------------------------------------------------------------------------
+
+const detail::end_listener_type wait_link::listens{task_ended, who_waits};
+
+wait_link::wait_link(detail::spawned& on) noexcept
+    : end_listener(listens), on_(on.done ? nullptr : &on), by_(nullptr) {
+    if (detail::runner* r = detail::runner::current())
+        by_ = r->current_strand;
+    if (on_ != nullptr)
+        on_->listeners.push(*this);
+}
+
+wait_link::~wait_link() {
+    if (on_ != nullptr)
+        on_->listeners.remove(*this);
+}
+
+void wait_link::task_ended(end_listener& l, bool) noexcept {
+    static_cast<wait_link&>(l).on_ = nullptr;
+}
+
+const detail::strand* wait_link::who_waits(const end_listener& l) noexcept {
+    return static_cast<const wait_link&>(l).by_;
 }
 
 } // namespace weft

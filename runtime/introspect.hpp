@@ -18,15 +18,21 @@
 //      started at server.cpp:13: waits for signal
 //          at dump_on_signal (introspect.cpp:40)
 //
+// and one more if others wait for the task (`awaited by main`). Circles of tasks that wait for each
+// other come last.
+//
 // Threads:      capture_tasks() shows the calling thread's loop. With a runtime it may be called
 //               from any thread: each loop looks at its own tasks when it comes to it.
-// Cancellation: dump_on_signal goes on until it is stopped.
-// Errors:       state_error if the thread runs no loop; std::bad_alloc.
+// Cancellation: dump_on_signal and dump_on_socket go on until they are stopped.
+// Errors:       state_error if the thread runs no loop; std::bad_alloc; std::system_error for a
+//               signal or an address that can't be had.
 // Cost:         what is shown is stored anyway when a task suspends. A look copies it, in time and
 //               memory proportional to what the options allow.
-// Source:       asyncio.capture_call_graph and its printed form.
+// Source:       asyncio.capture_call_graph, its printed form, and `python -m asyncio pstree`.
 #pragma once
+#include <weft/runtime/address.hpp>
 #include <weft/runtime/detail/branch.hpp>
+#include <weft/runtime/spawn.hpp>
 #include <weft/runtime/task.hpp>
 #include <weft/runtime/time.hpp>
 
@@ -61,6 +67,8 @@ struct task_info {
     // Where each of its coroutines stands, innermost first
     std::vector<std::source_location> awaits;
     std::size_t awaits_left_out = 0;
+    // Which others wait for its end (join, wait, as_completed, a wait_link), first come first
+    std::vector<std::size_t> awaited_by;
 };
 
 /// The tasks of a loop, parents before their children.
@@ -86,6 +94,10 @@ struct capture_options {
 [[nodiscard]] std::vector<task_tree> capture_tasks(runtime& of, const capture_options& options = {},
                                                    duration within = std::chrono::seconds(1));
 
+/// Circles of tasks each of which waits for the next one, and the last for the first: for ever, if
+/// nothing stops one of them or ends its wait. Scopes wait for what is below them. Shows a few.
+[[nodiscard]] std::vector<std::vector<std::size_t>> wait_cycles(const task_tree& tree);
+
 /// As text, which ends with a newline unless it is empty.
 [[nodiscard]] std::string to_string(const task_tree& tree);
 
@@ -95,6 +107,31 @@ struct capture_options {
 /// Writes the tree to standard error each time that this process gets the signal, until stopped.
 /// With a runtime, the trees of all its loops.
 task<> dump_on_signal(int signal, runtime* of = nullptr);
+
+/// Writes it to everyone who connects to this Unix socket (`socat - UNIX-CONNECT:path`), one after
+/// the other, until stopped. Others than root and the user that the process runs as get nothing,
+/// who doesn't read loses the connection after a second. A path must not exist, and is removed at
+/// the end.
+task<> dump_on_socket(socket_address at, runtime* of = nullptr);
+
+/// While it lives, the running task is shown as waiting for another one of its loop. For
+/// combinators that wait in a way of their own; what the library offers shows it by itself.
+class wait_link : private detail::end_listener {
+public:
+    template <class T>
+    explicit wait_link(const task_handle<T>& on) noexcept : wait_link(*on.record()) {}
+    wait_link(const wait_link&) = delete;
+    wait_link& operator=(const wait_link&) = delete;
+    ~wait_link();
+
+private:
+    explicit wait_link(detail::spawned& on) noexcept;
+    static void task_ended(end_listener& l, bool failed) noexcept;
+    static const detail::strand* who_waits(const end_listener& l) noexcept;
+    static const detail::end_listener_type listens;
+    detail::spawned* on_; // null when it has ended
+    const detail::strand* by_;
+};
 
 // -------------------------------------------------------------------------------------------------
 

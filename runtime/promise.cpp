@@ -41,6 +41,7 @@ void promise_state::require_value() {
 }
 
 const operation_type promise_wait_base::kind{cancel_wait, "promise"};
+const end_listener_type promise_wait_base::listens{told, nullptr};
 
 void promise_wait_base::cancel_wait(operation& op) noexcept {
     auto& self = static_cast<promise_wait_base&>(op);
@@ -48,8 +49,10 @@ void promise_wait_base::cancel_wait(operation& op) noexcept {
     self.stopped();
 }
 
+const end_listener_type promise_callback::listens{queue, nullptr};
+
 promise_callback::promise_callback(work::function f)
-    : end_listener(queue), work(f), home(&this_loop()), context(capture_context()) {}
+    : end_listener(listens), work(f), home(&this_loop()), context(capture_context()) {}
 
 promise_callback::~promise_callback() {
     if (context != nullptr)

@@ -82,7 +82,7 @@ public:
 class promise_wait_base : public operation, private end_listener {
 public:
     explicit promise_wait_base(promise_state& s) noexcept
-        : operation(kind), end_listener(told), state_(s) {
+        : operation(kind), end_listener(listens), state_(s) {
         s.hold();
     }
     promise_wait_base(promise_wait_base&& other) noexcept
@@ -102,6 +102,7 @@ private:
     }
     static void cancel_wait(operation& op) noexcept;
     static const operation_type kind;
+    static const end_listener_type listens;
 };
 
 template <class T>
@@ -129,6 +130,7 @@ struct promise_callback : end_listener, work, recycled {
     promise_callback& operator=(const promise_callback&) = delete;
     virtual ~promise_callback();
     static void queue(end_listener& l, bool failed) noexcept;
+    static const end_listener_type listens;
     runner* home; // of whoever asked
     context_data* context;
 };

@@ -38,9 +38,14 @@ strand& detached_parent() {
 }
 
 const operation_type join_op_base::kind{cancel_join, "join"};
+const end_listener_type join_op_base::listens{task_ended, who_waits};
 
 join_op_base::join_op_base(spawned& s) noexcept
-    : operation(kind), end_listener(task_ended), record_(s) {}
+    : operation(kind), end_listener(listens), record_(s) {}
+
+const strand* join_op_base::who_waits(const end_listener& l) noexcept {
+    return &static_cast<const join_op_base&>(l).owner();
+}
 
 void join_op_base::enter() noexcept {
     ++record_.references;

@@ -46,6 +46,7 @@ struct spawned : branch, recycled {
         : branch(f), owner(o) {
         name = n;
         spawned_at = at;
+        flags = joinable;
     }
     virtual ~spawned() = default; // records that also hold a callable and its arguments are larger
 
@@ -143,7 +144,9 @@ private:
     bool waiting_ = false; // and so holds the record, whatever becomes of the handle
     static void cancel_join(operation& op) noexcept;
     static void task_ended(end_listener& l, bool failed) noexcept;
+    static const strand* who_waits(const end_listener& l) noexcept;
     static const operation_type kind;
+    static const end_listener_type listens;
 };
 
 template <class T>

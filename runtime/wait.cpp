@@ -34,6 +34,7 @@ public:
         complete();
     }
     [[nodiscard]] bool is_waiting() const noexcept { return waiting_; }
+    [[nodiscard]] const strand* who_waits() const noexcept { return waiting_ ? &owner() : nullptr; }
 
 private:
     void start() {
@@ -101,10 +102,18 @@ public:
 
 private:
     struct listener : end_listener {
-        listener() noexcept : end_listener(task_ended) {}
+        listener() noexcept : end_listener(listens()) {}
         watch* owner = nullptr;
         spawned* at = nullptr; // while it is in its list
     };
+    static const end_listener_type& listens() noexcept {
+        static constexpr end_listener_type type{task_ended, who_waits};
+        return type;
+    }
+    static const strand* who_waits(const end_listener& l) noexcept {
+        const watch& w = *static_cast<const listener&>(l).owner;
+        return w.waiting == nullptr ? nullptr : w.waiting->who_waits();
+    }
     static void task_ended(end_listener& l, bool failed) noexcept {
         auto& self = static_cast<listener&>(l);
         watch& w = *self.owner;

@@ -7,13 +7,26 @@
 
 namespace weft::detail {
 
+struct strand;
+struct end_listener;
+
+struct end_listener_type {
+    /// Called when it has left the list; must not run code of others.
+    void (*ended)(end_listener&, bool failed) noexcept;
+    /// Which strand waits, for dumps of the task tree: null if none does now, or ever.
+    const strand* (*waiter)(const end_listener&) noexcept;
+};
+
 struct end_listener {
-    using function = void (*)(end_listener&, bool failed) noexcept;
-    explicit end_listener(function f) noexcept : ended(f) {}
-    end_listener(end_listener&& other) noexcept : ended(other.ended) {} // one that isn't listed
+    explicit end_listener(const end_listener_type& t) noexcept : type(&t) {}
+    end_listener(end_listener&& other) noexcept : type(other.type) {} // one that isn't listed
     end_listener& operator=(end_listener&&) = delete;
 
-    function ended; // called when it has left the list; must not run code of others
+    [[nodiscard]] const strand* waiter() const noexcept {
+        return type->waiter == nullptr ? nullptr : type->waiter(*this);
+    }
+
+    const end_listener_type* type;
     end_listener* next = nullptr;
     end_listener* previous = nullptr;
 };
@@ -42,7 +55,17 @@ public:
         while (last_ != nullptr) {
             end_listener& first = *last_->next;
             remove(first);
-            first.ended(first, failed);
+            first.type->ended(first, failed);
+        }
+    }
+    template <class F>
+    void for_each(F f) const {
+        const end_listener* l = last_;
+        while (l != nullptr) {
+            l = l->next;
+            f(*l);
+            if (l == last_)
+                break;
         }
     }
 

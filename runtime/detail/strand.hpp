@@ -37,6 +37,7 @@ struct strand : work {
         shielded = 16,    // stops from above don't reach it
         own_context = 32, // `context` was made for it: see context_data.hpp
         cancelled = 64,   // `leaf` has been asked to end, which it is once at most
+        joinable = 128,   // a started task: others may wait for its end
     };
 
     strand() noexcept = default;

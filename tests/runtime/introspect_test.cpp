@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include <weft/runtime/introspect.hpp>
 
+#include "support/io.hpp"
+
+#include <weft/runtime/buffered_stream.hpp>
 #include <weft/runtime/cancellation.hpp>
 #include <weft/runtime/error.hpp>
 #include <weft/runtime/runtime.hpp>
@@ -8,6 +11,8 @@
 #include <weft/runtime/spawn.hpp>
 #include <weft/runtime/task_group.hpp>
 #include <weft/runtime/timeout.hpp>
+#include <weft/runtime/unix_socket.hpp>
+#include <weft/runtime/wait.hpp>
 #include <weft/runtime/when_all.hpp>
 
 #include <csignal>
@@ -323,6 +328,237 @@ TEST_CASE("introspect: a signal prints the tree") {
     CHECK_THAT(text, Catch::Contains("main: waits for sleep\n"));
     CHECK_THAT(text, Catch::Contains("dump_on_signal"));
     CHECK_THAT(text, Catch::Contains("loop 0\nmain: waits for sleep\n"));
+}
+
+namespace {
+
+// The names of those who wait for the task of this name.
+std::vector<std::string> waiters(const task_tree& t, const std::string& name) {
+    std::vector<std::string> names;
+    for (const task_info& i : t.tasks) {
+        if (i.name != name)
+            continue;
+        for (std::size_t by : i.awaited_by)
+            names.push_back(t.tasks[by].name);
+    }
+    return names;
+}
+using list = std::vector<std::string>;
+
+template <class T>
+weft::task_handle<T> named(weft::task_handle<T> h, const char* name) {
+    h.set_name(name);
+    return h;
+}
+
+} // namespace
+
+TEST_CASE("introspect: of each task it is known who waits for its end", "[AIO-GRAPH-02]") {
+    auto main = []() -> task<> {
+        std::vector<weft::task_handle<>> targets;
+        targets.push_back(named(weft::spawn(middle()), "first"));
+        targets.push_back(named(weft::spawn(middle()), "second"));
+        auto joins = [&]() -> task<> { co_await targets[0].join(); };
+        auto waits = [&]() -> task<> {
+            auto w = co_await weft::wait(targets, weft::return_when::first_completed);
+            co_await weft::sleep_for(1h); // and waits for nobody any more
+        };
+        auto takes = [&]() -> task<> {
+            auto order = weft::as_completed(targets);
+            while (co_await order.next())
+                co_await weft::yield();
+        };
+        std::vector<weft::task_handle<>> others;
+        others.push_back(named(weft::spawn(joins()), "joins"));
+        others.push_back(named(weft::spawn(waits()), "waits"));
+        others.push_back(named(weft::spawn(takes()), "takes"));
+        co_await weft::yield();
+        co_await weft::yield();
+        task_tree t = weft::capture_tasks();
+        CHECK(waiters(t, "first") == list{"joins", "waits", "takes"});
+        CHECK(waiters(t, "second") == list{"waits", "takes"});
+        CHECK(waiters(t, "joins").empty());
+        CHECK(weft::wait_cycles(t).empty());
+        std::string text = weft::to_string(t);
+        CAPTURE(text);
+        CHECK_THAT(text, Catch::Contains("awaited by joins; waits; takes\n"));
+        others[0].cancel(); // a stopped waiter is none
+        targets[1].cancel();
+        for (int i = 0; i < 6; ++i)
+            co_await weft::yield();
+        t = weft::capture_tasks();
+        CHECK(waiters(t, "first") == list{"takes"});
+        for (auto& h : others)
+            co_await stop(std::move(h));
+        t = weft::capture_tasks();
+        CHECK(waiters(t, "first").empty());
+        co_await stop(std::move(targets[0]));
+    };
+    weft::run(main());
+}
+
+TEST_CASE("introspect: a combinator of one's own says whom it waits for", "[AIO-GRAPH-02]") {
+    auto main = []() -> task<> {
+        auto a = named(weft::spawn(middle()), "a");
+        auto b = named(weft::spawn(middle()), "b");
+        bool enough = false;
+        auto combines = [&]() -> task<> { // waits in a way of its own
+            weft::wait_link to_a(a);
+            {
+                weft::wait_link to_b(b);
+                while (!enough)
+                    co_await weft::yield();
+            }
+            while (!a.done())
+                co_await weft::yield();
+            weft::wait_link too_late(a);
+            co_await weft::sleep_for(1h);
+        };
+        auto c = named(weft::spawn(combines()), "c");
+        co_await weft::yield();
+        task_tree t = weft::capture_tasks();
+        CHECK(waiters(t, "a") == list{"c"});
+        CHECK(waiters(t, "b") == list{"c"});
+        enough = true;
+        co_await weft::yield();
+        co_await weft::yield();
+        t = weft::capture_tasks();
+        CHECK(waiters(t, "a") == list{"c"});
+        CHECK(waiters(t, "b").empty());
+        a.cancel(); // ends before the link does
+        for (int i = 0; i < 4; ++i)
+            co_await weft::yield();
+        CHECK(a.done());
+        t = weft::capture_tasks();
+        CHECK(waiters(t, "b").empty());
+        co_await stop(std::move(c));
+        co_await stop(std::move(b));
+    };
+    weft::run(main());
+}
+
+TEST_CASE("introspect: tasks that wait for each other are reported", "[AIO-GRAPH-03]") {
+    auto main = []() -> task<> {
+        std::vector<weft::task_handle<>> ring(3);
+        auto joins = [&](std::size_t i) -> task<> { co_await ring[i].join(); };
+        ring[0] = named(weft::spawn(joins(1)), "zero");
+        ring[1] = named(weft::spawn(joins(2)), "one");
+        ring[2] = named(weft::spawn(joins(0)), "two");
+        weft::task_handle<> self;
+        auto joins_itself = [&]() -> task<> { co_await self.join(); };
+        self = named(weft::spawn(joins_itself()), "self");
+        // A child that waits for the one that waits for it, as the owner of its group.
+        weft::task_handle<> owner;
+        auto group = [&]() -> task<> {
+            co_await weft::with_task_group([&](weft::task_group& g) -> task<> {
+                auto child = [&]() -> task<> { co_await owner.join(); };
+                auto h = g.spawn(child); // keeps the lambda
+                h.set_name("child");
+                co_return;
+            });
+        };
+        owner = named(weft::spawn(group()), "owner");
+        for (int i = 0; i < 4; ++i)
+            co_await weft::yield();
+        task_tree t = weft::capture_tasks();
+        auto cycles = weft::wait_cycles(t);
+        REQUIRE(cycles.size() == 3);
+        std::vector<list> names;
+        for (const auto& c : cycles) {
+            names.emplace_back();
+            for (std::size_t i : c)
+                names.back().push_back(t.tasks[i].name);
+        }
+        CHECK(names[0] == list{"zero", "one", "two"});
+        CHECK(names[1] == list{"self"});
+        CHECK(names[2] == list{"owner", "child"});
+        std::string text = weft::to_string(t);
+        CAPTURE(text);
+        CHECK_THAT(text, Catch::Contains("waits for itself: zero -> one -> two -> zero\n"));
+        CHECK_THAT(text, Catch::Contains("waits for itself: self -> self\n"));
+        CHECK_THAT(text, Catch::Contains("waits for itself: owner -> child -> owner\n"));
+        for (auto& h : ring)
+            h.cancel();
+        self.cancel();
+        owner.cancel();
+        for (int i = 0; i < 10; ++i)
+            co_await weft::yield();
+        CHECK(weft::wait_cycles(weft::capture_tasks()).empty());
+    };
+    weft::run(main());
+}
+
+TEST_CASE("introspect: many circles, and long ones, are found in bounded time") {
+    task_tree t;
+    auto add = [&](std::vector<std::size_t> by) {
+        task_info& i = t.tasks.emplace_back();
+        i.state = task_state::waiting;
+        i.awaited_by = std::move(by);
+    };
+    constexpr std::size_t n = 100'000;
+    for (std::size_t i = 0; i < n; ++i)
+        add({(i + 1) % n});
+    auto one = weft::wait_cycles(t);
+    REQUIRE(one.size() == 1);
+    CHECK(one[0].size() == n);
+    t.tasks.clear();
+    for (std::size_t i = 0; i < 300; ++i) { // each waits for each
+        std::vector<std::size_t> all(300);
+        for (std::size_t j = 0; j < 300; ++j)
+            all[j] = j;
+        add(all);
+    }
+    auto few = weft::wait_cycles(t);
+    CHECK(few.size() > 1);
+    CHECK(few.size() < 100);
+}
+
+TEST_CASE("introspect: whoever connects to its socket gets the tree", "[AIO-GRAPH-03]") {
+    weft::tests::temp_dir dir;
+    auto at = weft::socket_address::unix_path(dir.path("tasks"));
+    weft::runtime rt({.loops = 2});
+    auto ask = [&]() -> task<std::string> {
+        auto s = co_await weft::connect_unix(at);
+        weft::buffered_reader in(s);
+        std::string text = co_await in.read_all(1'000'000);
+        co_return text;
+    };
+    auto main = [&]() -> task<> {
+        auto own = named(weft::spawn(weft::dump_on_socket(at)), "dumps");
+        co_await weft::yield();
+        co_await weft::yield();
+        std::string text = co_await ask();
+        CAPTURE(text);
+        CHECK_THAT(text, Catch::Contains("main: waits for "));
+        CHECK_THAT(text, Catch::Contains("dump_on_socket (introspect.cpp:"));
+        text = co_await ask(); // as often as one likes
+        CHECK_THAT(text, Catch::Contains("main: waits for "));
+        co_await stop(std::move(own));
+        CHECK_FALSE(std::filesystem::exists(dir.path("tasks")));
+
+        auto of_all = weft::spawn(weft::dump_on_socket(at, &rt));
+        auto there = weft::spawn(weft::on(rt.get_loop(1), middle()));
+        co_await weft::yield();
+        co_await weft::yield();
+        text.clear();
+        while (text.find("loop 1\npart: waits for sleep\n") == std::string::npos)
+            text = co_await ask();
+        CHECK(text.find("loop 0\nmain: waits for ") == 0);
+        // One that connects and doesn't read harms nobody.
+        auto silent = co_await weft::connect_unix(at);
+        text = co_await ask();
+        CHECK(text.find("loop 0\n") == 0);
+        co_await stop(std::move(there));
+        co_await stop(std::move(of_all));
+        bool refused = false;
+        try {
+            co_await ask();
+        } catch (const std::system_error&) {
+            refused = true;
+        }
+        CHECK(refused);
+    };
+    rt.run(weft::as_task(weft::with_timeout(50s, main())));
 }
 
 TEST_CASE("introspect: names of functions are those that people use") {
