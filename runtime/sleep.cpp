@@ -3,8 +3,6 @@
 
 #include <weft/runtime/loop.hpp>
 
-#include <stdexcept>
-
 namespace weft {
 
 namespace detail {
@@ -34,10 +32,6 @@ void sleep_op::cancel() noexcept {
 }
 
 void sleep_op::wake_up(timer& t) noexcept { static_cast<sleep_op&>(t).complete(); }
-
-void refuse_to_sleep() {
-    throw std::invalid_argument("a sleep of a duration that is no number (NaN)");
-}
 
 } // namespace detail
 

@@ -11,8 +11,7 @@
 //
 // Threads:      setting is atomic; the hook may be called on any thread, on several at once.
 // Cancellation: none. A stop is no error and isn't reported.
-// Errors:       what the hook itself throws is written to standard error, after the error that it
-//               was told of.
+// Errors:       the hook must not throw; what it throws ends the program.
 // Cost:         none unless something is reported.
 // Source:       threading.excepthook and asyncio's exception handler.
 #pragma once

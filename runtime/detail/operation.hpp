@@ -76,6 +76,9 @@ protected:
         s.leaf = this;
     }
 
+    /// For one of several operations that a strand is suspended on: see sync/select.hpp.
+    void belong_to(strand& s) noexcept { strand_ = &s; }
+
     /// The operation has its result: the coroutine goes on, from the runner's queue.
     void complete() noexcept { strand_->run_by->wake(*strand_); }
 

@@ -24,6 +24,10 @@
 // find the node there is late and does nothing. So what was given is always received, and who
 // leaves early was given nothing.
 //
+// A waiter may be one of several that stand in different lines for one task, which takes what comes
+// first: then they share a `choice`, and whoever decides also has to claim that. A waker that can't
+// drops the node and turns to the next one.
+//
 // Threads:      a line belongs to whoever holds its lock. Stops and deadlines come on the waiter's
 //               own thread, a waker may be on any.
 // Cancellation: who is stopped leaves the line without a trace.
@@ -37,16 +41,49 @@
 #include <weft/runtime/detail/timer_heap.hpp>
 #include <weft/runtime/time.hpp>
 
+#include <atomic>
 #include <cstddef>
 #include <utility>
 
 namespace weft::detail {
+
+/// Which of several waiters, or what else, has decided how a wait ends.
+class choice {
+public:
+    choice() noexcept = default;
+    choice(const choice&) = delete;
+    choice& operator=(const choice&) = delete;
+
+    /// False: it is somebody else's. Relaxed: all that counts is that one gets it. What the winner
+    /// was given is published by waking it up.
+    bool claim(const void* who) noexcept {
+        const void* winner = nullptr;
+        return winner_.compare_exchange_strong(winner, who, std::memory_order_relaxed) ||
+               winner == who;
+    }
+    /// Null while nobody has it.
+    [[nodiscard]] const void* winner() const noexcept {
+        return winner_.load(std::memory_order_relaxed);
+    }
+
+private:
+    std::atomic<const void*> winner_{nullptr};
+};
 
 /// An operation that can stand in a line.
 class waiter : public operation {
 public:
     waiter(waiter&& other) noexcept : operation(std::move(other)) {}
     waiter& operator=(waiter&&) = delete;
+
+    /// Before it lines up: it is one of several that `s` is suspended on.
+    void take_part(strand& s, choice& c) noexcept {
+        belong_to(s);
+        choice_ = &c;
+        in_line_ = false;
+    }
+    /// Whoever is about to give it something asks first. False: the wait has been decided.
+    bool claim() noexcept { return choice_ == nullptr || choice_->claim(this); }
 
 protected:
     explicit waiter(const operation_type& t) noexcept : operation(t) {}
@@ -67,6 +104,7 @@ private:
     // nothing.
     waiter* next_;
     waiter* previous_;
+    choice* choice_ = nullptr; // that it takes part in
     bool in_line_;
 };
 
@@ -77,8 +115,13 @@ public:
     wait_list& operator=(const wait_list&) = delete;
 
     [[nodiscard]] bool empty() const noexcept { return first_ == nullptr; }
-    /// Null if there is none.
-    [[nodiscard]] waiter* first() const noexcept { return first_; }
+    /// The first that can be given something, which it then has to be; null if there is none. The
+    /// others before it are dropped.
+    [[nodiscard]] waiter* claim_first() noexcept {
+        while (first_ != nullptr && !first_->claim()) [[unlikely]]
+            remove(*first_);
+        return first_;
+    }
 
     void push(waiter& w) noexcept {
         w.next_ = nullptr;
@@ -123,7 +166,7 @@ public:
         last_ = &w;
     }
     void take_all(wait_list& from) noexcept {
-        while (waiter* w = from.first())
+        while (waiter* w = from.claim_first())
             take(from, *w);
     }
     /// Lets them go on, in their order, each on its own thread. They may be gone afterwards.
@@ -219,6 +262,8 @@ void stop_deadline(strand& s, timer& t) noexcept;
 template <class Op>
 class [[nodiscard]] timed_op : public Op, private timer {
 public:
+    static constexpr bool selectable = false; // its deadline is an end of its own
+
     template <class... Args>
     explicit timed_op(wait_limit limit, Args&&... args)
         : Op(std::forward<Args>(args)..., line_kind<timed_op>), timer(expire), limit_(limit) {}

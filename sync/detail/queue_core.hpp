@@ -48,9 +48,12 @@ public:
     queue_outcome put_now(U&& item);
     /// Calls `receive(T&&)` with the first item. `waits` means that it is empty.
     template <class Receive>
-    queue_outcome get_now(Receive receive);
+    queue_outcome get_now(Receive receive) {
+        return get_now(std::move(receive), [] { return true; });
+    }
 
-    /// The same, but `waits` means that the operation stands in line: it isn't touched any more.
+    /// The same, but `waits` means that the operation stands in line, or is done with waiting by
+    /// its choice: it isn't touched any more.
     queue_outcome enter_putters(put_op<T, Atomics>& op);
     queue_outcome enter_getters(get_op<T, Atomics>& op);
 
@@ -81,13 +84,24 @@ private:
         count();
         s.tail.store(t + 1, std::memory_order_release); // pairs with the acquire in has_item()
     }
+    /// Gives the item to the first who waits for one. False: nobody does.
     template <class U>
-    void hand_over(woken_list& woken, U&& item);
+    bool hand_over(woken_list& woken, U&& item);
     void count() noexcept {
         s.ever_put.store(s.ever_put.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
     }
 
+    template <class U>
+    void give_or_store(woken_list& woken, std::uint32_t t, U&& item);
+
+    /// `claim()` is asked before an item is taken; if it says no, it `waits`.
+    template <class Receive, class Claim>
+    queue_outcome get_now(Receive receive, Claim claim);
+
     // With the lock of the front.
+    put_op<T, Atomics>* first_putter() noexcept {
+        return static_cast<put_op<T, Atomics>*>(s.putters.claim_first());
+    }
     T& front_item(std::uint32_t h) noexcept;
     // With both.
     void let_putters_in(woken_list& woken) noexcept;
@@ -103,6 +117,8 @@ template <class T, class Atomics>
 class [[nodiscard]] get_op : public line_op<get_op<T, Atomics>> {
 public:
     static constexpr const char* name = "queue: get";
+    /// Who has been chosen to get an item can't be spared it when moving it throws.
+    static constexpr bool selectable = std::is_nothrow_move_constructible_v<T>;
     using core = queue_core<T, Atomics>;
 
     explicit get_op(core& from, const operation_type& t = line_kind<get_op>) noexcept
@@ -123,7 +139,7 @@ public:
     bool line_up() {
         bool turn_is_over = from_->s.turn_is_over(from_->s.head);
         queue_outcome how = from_->enter_getters(*this);
-        if (how == queue_outcome::waits)
+        if (how == queue_outcome::waits || !this->claim())
             return true;
         note(how);
         if (!turn_is_over)
@@ -162,6 +178,7 @@ template <class T, class Atomics>
 class [[nodiscard]] put_op : public line_op<put_op<T, Atomics>> {
 public:
     static constexpr const char* name = "queue: put";
+    static constexpr bool selectable = true;
     using core = queue_core<T, Atomics>;
 
     template <class U>
@@ -174,7 +191,7 @@ public:
     bool line_up() {
         bool turn_is_over = to_->s.turn_is_over(to_->s.ever_put);
         queue_outcome how = to_->enter_putters(*this);
-        if (how == queue_outcome::waits)
+        if (how == queue_outcome::waits || !this->claim())
             return true;
         note(how);
         if (!turn_is_over)
@@ -209,6 +226,7 @@ template <class T, class Atomics>
 class [[nodiscard]] join_queue_op : public line_op<join_queue_op<T, Atomics>> {
 public:
     static constexpr const char* name = "queue: join";
+    static constexpr bool selectable = true;
     using core = queue_core<T, Atomics>;
 
     explicit join_queue_op(core& q, const operation_type& t = line_kind<join_queue_op>) noexcept
@@ -275,12 +293,15 @@ bool queue_core<T, Atomics>::finds_room(std::uint32_t t) {
 
 template <class T, class Atomics>
 template <class U>
-void queue_core<T, Atomics>::hand_over(woken_list& woken, U&& item) {
-    auto& op = static_cast<get_op<T, Atomics>&>(*s.getters.first());
-    op.construct(std::forward<U>(item));
-    op.outcome_ = queue_outcome::done;
+bool queue_core<T, Atomics>::hand_over(woken_list& woken, U&& item) {
+    auto* op = static_cast<get_op<T, Atomics>*>(s.getters.claim_first());
+    if (op == nullptr)
+        return false;
+    op->construct(std::forward<U>(item));
+    op->outcome_ = queue_outcome::done;
     count();
-    woken.take(s.getters, op);
+    woken.take(s.getters, *op);
+    return true;
 }
 
 template <class T, class Atomics>
@@ -300,10 +321,26 @@ queue_outcome queue_core<T, Atomics>::put_now(U&& item) {
             store(t, std::forward<U>(item));
             return queue_outcome::done;
         }
-        hand_over(woken, std::forward<U>(item));
+        if constexpr (std::is_same_v<std::remove_cvref_t<U>, T>) {
+            give_or_store(woken, t, std::forward<U>(item));
+        } else {
+            // Made before anybody is chosen to get it: it may throw.
+            T made(std::forward<U>(item));
+            give_or_store(woken, t, std::move(made));
+        }
     }
     woken.wake();
     return queue_outcome::done;
+}
+
+template <class T, class Atomics>
+template <class U>
+void queue_core<T, Atomics>::give_or_store(woken_list& woken, std::uint32_t t, U&& item) {
+    if (hand_over(woken, std::forward<U>(item)))
+        return;
+    bool fits = has_room(t);
+    WEFT_ASSERT(fits, "a queue was full while somebody waited for its items");
+    store(t, std::forward<U>(item));
 }
 
 template <class T, class Atomics>
@@ -317,8 +354,8 @@ T& queue_core<T, Atomics>::front_item(std::uint32_t h) noexcept {
 }
 
 template <class T, class Atomics>
-template <class Receive>
-queue_outcome queue_core<T, Atomics>::get_now(Receive receive) {
+template <class Receive, class Claim>
+queue_outcome queue_core<T, Atomics>::get_now(Receive receive, Claim claim) {
     woken_list woken;
     {
         short_hold front(s.front_lock);
@@ -327,6 +364,8 @@ queue_outcome queue_core<T, Atomics>::get_now(Receive receive) {
             bool no_more = s.closed && !s.has_item();
             return no_more ? queue_outcome::shut_down : queue_outcome::waits;
         }
+        if (!claim())
+            return queue_outcome::waits;
         std::uint32_t h = s.head.load(std::memory_order_relaxed);
         T& item = front_item(h);
         receive(std::move(item));
@@ -346,18 +385,26 @@ queue_outcome queue_core<T, Atomics>::get_now(Receive receive) {
 
 template <class T, class Atomics>
 void queue_core<T, Atomics>::let_putters_in(woken_list& woken) noexcept {
-    while (waiter* first = s.putters.first()) {
-        auto& op = static_cast<put_op<T, Atomics>&>(*first);
+    while (!s.putters.empty()) {
+        put_op<T, Atomics>* op = nullptr;
+        std::exception_ptr failure; // it isn't in, and there still is room for the next one
         try {
             std::uint32_t t = s.tail.load(std::memory_order_relaxed);
             if (!has_room(t))
                 return;
-            store(t, std::move(op.item_));
-        } catch (...) { // it isn't in, and there still is room for the next one
-            op.failure_ = std::current_exception();
+            op = first_putter();
+            if (op != nullptr)
+                store(t, std::move(op->item_));
+        } catch (...) {
+            failure = std::current_exception();
+            if (op == nullptr)
+                op = first_putter();
         }
-        op.outcome_ = queue_outcome::done;
-        woken.take(s.putters, op);
+        if (op == nullptr)
+            return;
+        op->failure_ = std::move(failure);
+        op->outcome_ = queue_outcome::done;
+        woken.take(s.putters, *op);
     }
 }
 
@@ -370,15 +417,13 @@ queue_outcome queue_core<T, Atomics>::enter_putters(put_op<T, Atomics>& op) {
         std::uint32_t t = s.tail.load(std::memory_order_relaxed);
         if (s.closed)
             return queue_outcome::shut_down;
-        if (s.getters.empty()) {
-            if (!has_room(t)) {
-                s.putters.push(op);
-                return queue_outcome::waits;
-            }
-            store(t, std::move(op.item_));
-            return queue_outcome::done;
+        if (s.getters.empty() && !has_room(t)) {
+            s.putters.push(op);
+            return queue_outcome::waits;
         }
-        hand_over(woken, std::move(op.item_));
+        if (!op.claim())
+            return queue_outcome::waits;
+        give_or_store(woken, t, std::move(op.item_));
     }
     woken.wake();
     return queue_outcome::done;
@@ -397,8 +442,10 @@ queue_outcome queue_core<T, Atomics>::enter_getters(get_op<T, Atomics>& op) {
                 return queue_outcome::waits;
             }
         }
-        queue_outcome how = get_now([&op](T&& item) { op.construct(std::move(item)); });
-        if (how != queue_outcome::waits) // otherwise somebody else was faster
+        bool claimed = true;
+        queue_outcome how = get_now([&op](T&& item) { op.construct(std::move(item)); },
+                                    [&] { return claimed = op.claim(); });
+        if (how != queue_outcome::waits || !claimed) // otherwise somebody else was faster
             return how;
     }
 }
@@ -416,11 +463,11 @@ void queue_core<T, Atomics>::shut_down(bool immediate) noexcept {
         h = s.head.load(std::memory_order_relaxed);
         t = s.tail.load(std::memory_order_relaxed);
         s.room_until = t; // who puts looks at `closed` before it looks for more
-        while (waiter* w = s.getters.first()) {
+        while (waiter* w = s.getters.claim_first()) {
             static_cast<get_op<T, Atomics>&>(*w).outcome_ = queue_outcome::shut_down;
             woken.take(s.getters, *w);
         }
-        while (waiter* w = s.putters.first()) {
+        while (waiter* w = s.putters.claim_first()) {
             static_cast<put_op<T, Atomics>&>(*w).outcome_ = queue_outcome::shut_down;
             woken.take(s.putters, *w);
         }

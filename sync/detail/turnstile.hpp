@@ -58,7 +58,7 @@ public:
         return false;
     }
 
-    /// Passes, or puts `w` into the line. True: it stands there.
+    /// Passes, or puts `w` into the line. True: it stands there, or is done with waiting otherwise.
     bool enter(waiter& w, std::uint32_t taken) noexcept;
     /// Takes `w` out of the line. False: it has been let through.
     bool leave(waiter& w) noexcept;
@@ -130,11 +130,11 @@ void turnstile<Atomics>::unlock(std::uint32_t permits) const noexcept {
 template <class Atomics>
 bool turnstile<Atomics>::enter(waiter& w, std::uint32_t taken) noexcept {
     std::uint32_t permits = lock();
-    bool waits = permits == 0;
-    if (waits)
+    if (permits == 0)
         line_.push(w);
-    unlock(waits ? 0 : permits - taken);
-    return waits;
+    bool passes = permits != 0 && w.claim();
+    unlock(passes ? permits - taken : permits);
+    return !passes;
 }
 
 template <class Atomics>
@@ -151,8 +151,12 @@ bool turnstile<Atomics>::release_to_line(std::uint32_t n, std::uint32_t limit) n
     std::uint32_t permits = lock();
     bool fits = n <= limit - permits;
     if (fits) {
-        for (; n != 0 && !line_.empty(); --n)
-            woken.take(line_, *line_.first());
+        for (; n != 0; --n) {
+            waiter* first = line_.claim_first();
+            if (first == nullptr)
+                break;
+            woken.take(line_, *first);
+        }
         permits += n;
     }
     unlock(permits); // the last look at this object: who is woken may destroy it
@@ -198,6 +202,7 @@ template <class Primitive>
 class [[nodiscard]] pass_op : public line_op<pass_op<Primitive>> {
 public:
     static constexpr const char* name = Primitive::name;
+    static constexpr bool selectable = true;
 
     explicit pass_op(Primitive& p, const operation_type& t = line_kind<pass_op>) noexcept
         : line_op<pass_op>(t), at_(&p) {}

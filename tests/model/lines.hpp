@@ -26,9 +26,9 @@ public:
         reads(this);
         return list_.empty();
     }
-    [[nodiscard]] waiter* first() const noexcept {
-        reads(this);
-        return list_.first();
+    [[nodiscard]] waiter* claim_first() noexcept {
+        writes(this);
+        return list_.claim_first();
     }
     [[nodiscard]] std::size_t size() const noexcept {
         reads(this);
