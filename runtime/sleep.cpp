@@ -3,6 +3,8 @@
 
 #include <weft/runtime/loop.hpp>
 
+#include <stdexcept>
+
 namespace weft {
 
 namespace detail {
@@ -32,6 +34,10 @@ void sleep_op::cancel() noexcept {
 }
 
 void sleep_op::wake_up(timer& t) noexcept { static_cast<sleep_op&>(t).complete(); }
+
+void refuse_to_sleep() {
+    throw std::invalid_argument("a sleep of a duration that is no number (NaN)");
+}
 
 } // namespace detail
 

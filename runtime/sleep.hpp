@@ -11,14 +11,16 @@
 //
 // Threads:      resumes on the loop of the awaiting task.
 // Cancellation: at once; the timer is taken out.
-// Errors:       std::bad_alloc if the loop can't note one more timer. Durations of zero or less,
-//               and NaN, yield once.
+// Errors:       std::bad_alloc if the loop can't note one more timer; std::invalid_argument for a
+//               duration that is no number (NaN). Durations of zero or less yield once.
 // Cost:         16 bytes in the loop's heap, no allocation for itself, no system call. Never early.
 // Source:       asyncio.sleep.
 #pragma once
 #include <weft/runtime/detail/operation.hpp>
 #include <weft/runtime/detail/timer_heap.hpp>
 #include <weft/runtime/time.hpp>
+
+#include <type_traits>
 
 namespace weft {
 
@@ -68,6 +70,7 @@ public:
     }
     void await_resume() const noexcept {}
 };
+[[noreturn]] void refuse_to_sleep();
 } // namespace detail
 
 /// Suspends until `when`, at least.
@@ -75,7 +78,12 @@ public:
 
 /// Suspends for `d`, at least. Zero or less lets everything that is ready run once.
 template <class Rep, class Period>
-[[nodiscard]] detail::sleep_op sleep_for(std::chrono::duration<Rep, Period> d) noexcept {
+[[nodiscard]] detail::sleep_op
+sleep_for(std::chrono::duration<Rep, Period> d) noexcept(!std::is_floating_point_v<Rep>) {
+    if constexpr (std::is_floating_point_v<Rep>) {
+        if (!(d.count() == d.count()))
+            detail::refuse_to_sleep();
+    }
     duration ns = saturate(d);
     return detail::sleep_op(ns <= duration::zero() ? time_point::min() : saturated_sum(now(), ns));
 }

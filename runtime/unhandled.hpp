@@ -11,7 +11,8 @@
 //
 // Threads:      setting is atomic; the hook may be called on any thread, on several at once.
 // Cancellation: none. A stop is no error and isn't reported.
-// Errors:       the hook must not throw; what it throws ends the program.
+// Errors:       what the hook itself throws is written to standard error, after the error that it
+//               was told of.
 // Cost:         none unless something is reported.
 // Source:       threading.excepthook and asyncio's exception handler.
 #pragma once
