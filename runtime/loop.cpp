@@ -144,7 +144,7 @@ bool loop::finished() const noexcept {
         return *done_;
     // What was accepted before the end still runs: posted functions, and those that return from
     // other loops.
-    if (has_ready() || mail_.load(std::memory_order_relaxed) != nullptr)
+    if (has_ready() || !when_room_.empty() || mail_.load(std::memory_order_relaxed) != nullptr)
         return false;
     return root_.first_child == nullptr && (draining_ == drain_phase::tasks || in_flight_ == 0);
 }
@@ -164,26 +164,32 @@ void loop::drain() noexcept {
     run_until(never_done);
     if (in_flight_ !=
         0) { // requests that belong to no task: the accept of a listener that lives on, for one
-        cancel_everything();
+        cancel_all_ = true;
         draining_ = drain_phase::requests;
         run_until(never_done);
+        cancel_all_ = false; // if all ended before the kernel could be told
     }
     draining_ = drain_phase::none;
     remove_timer(lift);
     root_.withdraw_stop();
 }
 
-void loop::cancel_everything() noexcept {
-    io_uring_sqe* sqe = ring_->get_sqe();
-    while (sqe == nullptr) { // the kernel takes entries as soon as it has memory for them
-        make_room();
-        reap();
-        sqe = ring_->get_sqe();
+bool loop::cancel_everything() noexcept {
+    // Those that never left for the kernel end here, and what they start in turn is not meant.
+    for (std::size_t n = backlog_->requests.size(); n > 0; --n) {
+        auto* target = detail::completion_target_at(backlog_->requests.front().user_data);
+        backlog_->requests.pop_front();
+        --in_flight_;
+        target->on_completion(*target, -ECANCELED, 0);
     }
+    io_uring_sqe* sqe = sqe_or_room();
+    if (sqe == nullptr)
+        return false;
     std::memset(sqe, 0, sizeof *sqe);
     sqe->opcode = IORING_OP_ASYNC_CANCEL;
     sqe->fd = -1;
     sqe->cancel_flags = IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL;
+    return true;
 }
 
 void loop::close_ring() noexcept {
@@ -279,16 +285,21 @@ void loop::poll(bool may_wait) noexcept {
     }
     flush_cancels();
     flush_backlog();
-    bool wait = may_wait && !has_ready();
+    // While the kernel has no memory we look at what completes, which may free some, and ask again
+    // a little later. Else nobody sleeps who still has something to tell it: it may be what ends
+    // the sleep.
+    bool unsent =
+        cancels_ != nullptr || cancel_all_ || !backlog_->requests.empty() || !when_room_.empty();
+    bool wait = may_wait && !has_ready() && (!unsent || shortage_) && (arm_wake() || shortage_);
     if (!wait) {
         bool look = in_flight_ != 0 &&
                     (ring_->kernel_has_work() || !ring_->has(kernel_feature::defer_taskrun));
         if (ring_->pending_submissions() == 0 && !look) {
             reap();
+            let_try_again();
             return;
         }
     } else {
-        arm_wake();
         parked_.store(on_ring, std::memory_order_seq_cst);
         if (mail_.load(std::memory_order_seq_cst) != nullptr) {
             parked_.store(awake, std::memory_order_relaxed);
@@ -297,25 +308,29 @@ void loop::poll(bool may_wait) noexcept {
             ++statistics_.parks;
         }
     }
-    if (wait && shortage_) // the kernel had no memory: see what completes before asking again
+    if (wait && shortage_)
         deadline = std::min(deadline, kernel_.now(kernel_.state) + shortage_pause);
     ++statistics_.enters;
-    int result = ring_->enter(wait, deadline, !(wait && shortage_));
-    shortage_ = result == -EAGAIN || result == -ENOMEM;
+    int result = ring_->enter(wait, deadline, !shortage_);
     if (wait)
         parked_.store(awake, std::memory_order_relaxed);
+    shortage_ = false;
     switch (result < 0 ? -result : 0) {
     case 0:
-    case ETIME:  // the next timer is due
-    case EINTR:  // a signal handler of the program ran
+    case ETIME: // the next timer is due
+    case EINTR: // a signal handler of the program ran
+        break;
     case EBUSY:  // the completion queue is full: reaping makes room, and the next turn submits
-    case EAGAIN: // the kernel is short of memory for requests: the next turn tries again
+    case EAGAIN: // the kernel is short of memory for requests
     case ENOMEM:
+        shortage_ = true;
         break;
     default:
         WEFT_ASSERT(result >= 0, "io_uring_enter failed in a way that it must not");
     }
-    reap();
+    if (reap() != 0 && result == -EBUSY)
+        shortage_ = false;
+    let_try_again();
 }
 
 void loop::park_without_ring(std::int64_t deadline) noexcept {
@@ -328,15 +343,12 @@ void loop::park_without_ring(std::int64_t deadline) noexcept {
     parked_.store(awake, std::memory_order_relaxed);
 }
 
-void loop::arm_wake() noexcept {
+bool loop::arm_wake() noexcept {
     if (wake_->armed)
-        return;
-    io_uring_sqe* sqe = ring_->get_sqe();
-    if (sqe == nullptr) {
-        make_room();
-        sqe = ring_->get_sqe();
-        WEFT_ASSERT(sqe != nullptr, "no room to arm the wake-up descriptor");
-    }
+        return true;
+    io_uring_sqe* sqe = sqe_or_room();
+    if (sqe == nullptr)
+        return false;
     std::memset(sqe, 0, sizeof *sqe);
     sqe->opcode = IORING_OP_POLL_ADD;
     sqe->fd = wake_->fd;
@@ -345,15 +357,15 @@ void loop::arm_wake() noexcept {
     sqe->poll32_events = POLLIN | EPOLLET;
     sqe->user_data = detail::address_of(static_cast<detail::completion_target*>(wake_.get()));
     wake_->armed = true;
+    return true;
 }
 
-void loop::reap() noexcept {
-    ring_->reap(
+unsigned loop::reap() noexcept {
+    return ring_->reap(
         [this](const io_uring_cqe& cqe) {
             if (cqe.user_data == 0)
                 return; // of a cancel: the request has a completion of its own
-            auto* target = reinterpret_cast<detail::completion_target*>(
-                static_cast<std::uintptr_t>(cqe.user_data));
+            auto* target = detail::completion_target_at(cqe.user_data);
             if ((cqe.flags & IORING_CQE_F_MORE) == 0 && target != wake_.get())
                 --in_flight_;
             ++statistics_.completions;
@@ -362,12 +374,29 @@ void loop::reap() noexcept {
         ~0u);
 }
 
+io_uring_sqe* loop::sqe_or_room() noexcept {
+    io_uring_sqe* sqe = ring_->get_sqe();
+    if (sqe == nullptr && make_room())
+        sqe = ring_->get_sqe();
+    return sqe;
+}
+
 bool loop::make_room() noexcept {
     // Each entry that the kernel takes is room for one of ours. It refuses only while it has
-    // completions that we haven't read or no memory, and then the next turn tries again.
+    // completions that we haven't read or no memory, and then a later turn tries again.
+    if (shortage_)
+        return false;
     ++statistics_.enters;
     int n = ring_->enter(false, 0);
+    shortage_ = n == -EAGAIN || n == -ENOMEM;
     return n > 0;
+}
+
+void loop::push_when_room(detail::work& w) noexcept { when_room_.push(w); }
+
+void loop::let_try_again() noexcept {
+    while (!shortage_ && !when_room_.empty())
+        push(when_room_.pop());
 }
 
 void loop::submit(detail::completion_target& target, detail::request r) {
@@ -392,9 +421,7 @@ void loop::submit(detail::completion_target& target, detail::request r) {
 
 void loop::flush_backlog() noexcept {
     while (!backlog_->requests.empty()) {
-        io_uring_sqe* sqe = ring_->get_sqe();
-        if (sqe == nullptr && make_room())
-            sqe = ring_->get_sqe();
+        io_uring_sqe* sqe = sqe_or_room();
         if (sqe == nullptr)
             return;
         std::memcpy(static_cast<void*>(sqe), &backlog_->requests.front(), sizeof *sqe);
@@ -417,9 +444,7 @@ bool loop::try_cancel(detail::completion_target& target) noexcept {
 }
 
 bool loop::queue_cancel(detail::completion_target& target) noexcept {
-    io_uring_sqe* sqe = ring_->get_sqe();
-    if (sqe == nullptr && make_room())
-        sqe = ring_->get_sqe();
+    io_uring_sqe* sqe = sqe_or_room();
     if (sqe == nullptr)
         return false;
     std::memset(sqe, 0, sizeof *sqe);
@@ -430,6 +455,8 @@ bool loop::queue_cancel(detail::completion_target& target) noexcept {
 }
 
 void loop::flush_cancels() noexcept {
+    if (cancel_all_)
+        cancel_all_ = !cancel_everything();
     while (cancels_ != nullptr) {
         detail::io_operation& op = *cancels_;
         // A request that never left for the kernel ends here.

@@ -29,6 +29,8 @@
 #include <memory>
 #include <utility>
 
+struct io_uring_sqe;
+
 namespace weft {
 
 namespace detail {
@@ -103,6 +105,8 @@ public:
     /// The same for targets that are no operation: takes one entry of the submission queue at once.
     /// False: none is free, or requests wait for one, and the target's may be among them.
     [[nodiscard]] bool try_cancel(detail::completion_target& target) noexcept;
+    /// Runs work when it makes sense to try_cancel again.
+    void push_when_room(detail::work& w) noexcept;
 
     void add_timer(detail::timer& t, time_point when) { timers_.add(t, when); }
     void remove_timer(detail::timer& t) noexcept {
@@ -128,14 +132,16 @@ private:
     void fire_timers() noexcept;
     void poll(bool may_wait) noexcept;
     void park_without_ring(std::int64_t deadline) noexcept;
-    void reap() noexcept;
+    unsigned reap() noexcept;
     void flush_cancels() noexcept;
     void flush_backlog() noexcept;
     void forget_cancel(detail::io_operation& op) noexcept;
+    [[nodiscard]] ::io_uring_sqe* sqe_or_room() noexcept;
     bool make_room() noexcept;
+    void let_try_again() noexcept;
     [[nodiscard]] bool queue_cancel(detail::completion_target& target) noexcept;
-    void cancel_everything() noexcept;
-    void arm_wake() noexcept;
+    [[nodiscard]] bool cancel_everything() noexcept;
+    [[nodiscard]] bool arm_wake() noexcept;
     friend class detail::io_operation;
 
     loop_options options_;
@@ -151,7 +157,9 @@ private:
     loop_statistics statistics_;
     detail::strand root_;
     const bool* done_ = nullptr;
-    bool shortage_ = false; // the last submission found the kernel without memory
+    detail::work_queue when_room_; // what waits for room in the submission queue
+    bool shortage_ = false;        // the last submission found the kernel without memory
+    bool cancel_all_ = false;      // every request is to be cancelled, and the kernel wasn't told
     enum class drain_phase : std::uint8_t { none, tasks, requests };
     drain_phase draining_ = drain_phase::none;
 

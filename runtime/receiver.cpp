@@ -67,7 +67,7 @@ private:
     step step_ = step::idle;
     bool ended_ = false;
     bool withdrawn_ = false; // a cancel is on the way
-    bool retrying_ = false;  // in the loop's queue, to try again to withdraw
+    bool retrying_ = false;  // waits for room, to try again to withdraw
     bool stopping_ = false;  // the reader is to be stopped
     bool retired_ = false;
 };
@@ -277,7 +277,7 @@ void receiver_state::withdraw() noexcept {
         withdrawn_ = on_->try_cancel(*this);
     if (!withdrawn_ && !retrying_) { // the queue of submissions has no room: once more when it has
         retrying_ = true;
-        on_->push(retry_);
+        on_->push_when_room(retry_);
     }
 }
 

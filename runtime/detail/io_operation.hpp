@@ -62,6 +62,10 @@ static_assert(sizeof(request) == 64);
 inline std::uint64_t address_of(const void* p) noexcept {
     return reinterpret_cast<std::uint64_t>(p);
 }
+/// What the user data of a request or a completion leads to.
+inline completion_target* completion_target_at(std::uint64_t user_data) noexcept {
+    return reinterpret_cast<completion_target*>(static_cast<std::uintptr_t>(user_data));
+}
 
 /// The operations of the ring that weft uses; the numbers are the kernel's.
 namespace opcode {

@@ -225,7 +225,7 @@ void acceptor::withdraw_surely() noexcept {
     withdraw();
     if (!withdrawn_ && !retrying_) { // the queue of submissions has no room: once more when it has
         retrying_ = true;
-        on_->push(retry_);
+        on_->push_when_room(retry_);
     }
 }
 

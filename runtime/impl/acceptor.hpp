@@ -62,7 +62,7 @@ private:
     // because another thread may destroy the listener then (pairs with the acquire in retire()).
     std::atomic<bool> armed_{false};
     bool withdrawn_ = false; // a cancel is on the way
-    bool retrying_ = false;  // in the loop's queue, to try again to withdraw
+    bool retrying_ = false;  // waits for room, to try again to withdraw
     bool closing_ = false;
     bool retired_ = false;
     message retry_{retry, *this};
