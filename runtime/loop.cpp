@@ -52,7 +52,13 @@ struct lift_shields : detail::timer {
     detail::strand& root;
 };
 
-void forget_runner_in_child() noexcept { detail::this_thread_state.current_runner = nullptr; }
+// How many forks lie between the first process that used weft and this one.
+constinit std::atomic<unsigned> forks{0};
+
+void forget_runner_in_child() noexcept {
+    detail::this_thread_state.current_runner = nullptr;
+    forks.fetch_add(1, std::memory_order_relaxed); // a child begins with one thread
+}
 
 // A child of a plain fork has the memory of a loop but not its ring: there it must look as if no
 // loop ran.
@@ -97,7 +103,8 @@ loop::loop(const loop_options& options)
 }
 
 loop::~loop() {
-    WEFT_ASSERT(root_.first_child == nullptr, "a loop was destroyed that still has tasks");
+    WEFT_ASSERT(root_.first_child == nullptr || left_behind(),
+                "a loop was destroyed that still has tasks");
     close_ring();
 }
 
@@ -111,6 +118,11 @@ void loop::open_ring() {
     wake_ = std::make_unique<wake_target>(*this, fd);
     backlog_ = std::make_unique<backlog>();
     ring_ = std::move(r);
+    forks_ = forks.load(std::memory_order_relaxed);
+}
+
+bool loop::left_behind() const noexcept {
+    return ring_ && forks_ != forks.load(std::memory_order_relaxed);
 }
 
 kernel_feature loop::features() {
@@ -150,6 +162,8 @@ bool loop::finished() const noexcept {
 }
 
 void loop::drain() noexcept {
+    if (left_behind()) // its tasks end in the process that they began in
+        return;
     root_.request_stop();
     lift_shields lift(root_);
     try {
@@ -193,10 +207,14 @@ bool loop::cancel_everything() noexcept {
 }
 
 void loop::close_ring() noexcept {
-    WEFT_ASSERT(in_flight_ == 0, "a ring was closed while the kernel held requests of it");
-    while (posting_.load(std::memory_order_acquire) !=
-           0) // for the few instructions that a poster still needs
-        std::this_thread::yield();
+    if (left_behind()) { // and so are those who were posting
+        ring_->abandon();
+    } else {
+        WEFT_ASSERT(in_flight_ == 0, "a ring was closed while the kernel held requests of it");
+        while (posting_.load(std::memory_order_acquire) !=
+               0) // for the few instructions that a poster still needs
+            std::this_thread::yield();
+    }
     buffers_.reset();
     ring_.reset();
     wake_.reset();
@@ -281,6 +299,10 @@ void loop::poll(bool may_wait) noexcept {
     if (!ring_) {
         if (may_wait && !has_ready())
             park_without_ring(deadline);
+        return;
+    }
+    if (left_behind()) [[unlikely]] { // what is ready may still come to its end
+        WEFT_ASSERT(!may_wait, "a child of a fork waits for something on the loop of its parent");
         return;
     }
     flush_cancels();
@@ -402,6 +424,8 @@ void loop::let_try_again() noexcept {
 void loop::submit(detail::completion_target& target, detail::request r) {
     if (!ring_)
         open_ring();
+    if (left_behind()) [[unlikely]]
+        throw state_error("a child of a fork can't use the loop of its parent: make another one");
     r.user_data = detail::address_of(&target);
     io_uring_sqe* sqe = backlog_->requests.empty() ? ring_->get_sqe() : nullptr;
     if (sqe == nullptr) [[unlikely]] {

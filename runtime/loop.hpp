@@ -81,6 +81,9 @@ public:
     [[nodiscard]] const loop_options& options() const noexcept { return options_; }
     /// How many requests the kernel holds now.
     [[nodiscard]] std::size_t in_flight() const noexcept { return in_flight_; }
+    /// Whether its ring belongs to the process that this one was forked from. Such a loop runs
+    /// nothing any more; a child makes a loop of its own.
+    [[nodiscard]] bool left_behind() const noexcept;
 
     // --- For those who drive a loop -------------------------------------------------------------
 
@@ -154,6 +157,7 @@ private:
     std::unique_ptr<backlog> backlog_; // requests for which the submission queue had no room
     detail::io_operation* cancels_ = nullptr;
     std::size_t in_flight_ = 0;
+    unsigned forks_ = 0; // of the process that made the ring
     loop_statistics statistics_;
     detail::strand root_;
     const bool* done_ = nullptr;

@@ -96,6 +96,11 @@ runtime::runtime(const runtime_options& options) : options_(options) {
 }
 
 runtime::~runtime() {
+    if (loops_.front()->left_behind()) { // the threads were left behind too
+        for (auto& h : helpers_)
+            static_cast<void>(h.release()); // NOLINT(bugprone-unused-return-value): has to be left
+        return;
+    }
     end_helpers();
     loops_.front()->drain();
 }
@@ -121,6 +126,9 @@ void runtime::run_branch(detail::main_branch& b) {
     if (owner_ != &detail::this_thread_state)
         throw state_error("run was called on another thread than the one that made the runtime");
     loop& l = *loops_.front();
+    if (l.left_behind())
+        throw state_error(
+            "a child of a fork can't use the runtime of its parent: make another one");
     interrupted_by_.store(0, std::memory_order_relaxed);
     b.flags |= detail::strand::unstarted;
     if (!variables_)

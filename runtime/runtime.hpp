@@ -19,7 +19,7 @@
 // Errors:       run throws what the main task threw, cancelled_error if it was stopped,
 //               interrupted_error if a signal did that. unavailable_error if there is no io_uring,
 //               std::system_error if there is no memory for it. state_error: run within a running
-//               loop, or on another thread than the runtime's.
+//               loop, on another thread than the runtime's, or in a child of a fork.
 // Cost:         a ring for each loop: about 26 microseconds and 100 KiB.
 // Source:       asyncio.run and asyncio.Runner.
 #pragma once

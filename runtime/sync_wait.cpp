@@ -3,6 +3,8 @@
 
 #include <weft/runtime/error.hpp>
 
+#include <optional>
+
 namespace weft::detail {
 
 namespace {
@@ -16,8 +18,10 @@ struct thread_loop {
     loop its;
 };
 loop& loop_of_this_thread() {
-    thread_local thread_loop l;
-    return l.its;
+    thread_local std::optional<thread_loop> l;
+    if (!l || l->its.left_behind()) // the first wait of the thread, or the first after a fork
+        l.emplace();
+    return l->its;
 }
 } // namespace
 

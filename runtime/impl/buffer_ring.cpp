@@ -46,6 +46,8 @@ buffer_ring::buffer_ring(loop& l, ring& r, std::uint32_t size, std::uint32_t cou
 }
 
 buffer_ring::~buffer_ring() {
+    if (ring_.abandoned()) // so is the memory
+        return;
     WEFT_ASSERT(available_ == count_, "a lent buffer outlived its loop");
     if (registered_) {
         io_uring_buf_reg reg{};

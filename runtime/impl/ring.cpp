@@ -103,7 +103,14 @@ ring::ring(const kernel& k, unsigned entries, kernel_feature allowed) : kernel_(
     }
 }
 
+void ring::abandon() noexcept {
+    kernel_.close(kernel_.state, ring_.ring_fd);
+    abandoned_ = true;
+}
+
 ring::~ring() {
+    if (abandoned_)
+        return;
     if (has(kernel_feature::registered_ring)) {
         io_uring_rsrc_update update{};
         update.offset = static_cast<__u32>(enter_fd_);

@@ -22,6 +22,11 @@ public:
     ring(const ring&) = delete;
     ring& operator=(const ring&) = delete;
 
+    /// In a child of a fork, which doesn't have the ring's memory: gives back the descriptor, and
+    /// nothing else ever.
+    void abandon() noexcept;
+    [[nodiscard]] bool abandoned() const noexcept { return abandoned_; }
+
     [[nodiscard]] kernel_feature features() const noexcept { return features_; }
     [[nodiscard]] bool has(kernel_feature f) const noexcept { return contains(features_, f); }
 
@@ -63,6 +68,7 @@ private:
     kernel_feature features_ = kernel_feature::none;
     int enter_fd_ = -1;
     unsigned enter_flags_ = 0;
+    bool abandoned_ = false;
 };
 
 } // namespace weft::detail

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <weft/runtime/loop.hpp>
 
+#include "support/audit.hpp"
 #include "support/fake_kernel.hpp"
 #include "support/io.hpp"
 #include "sync/patience.hpp"
@@ -10,11 +11,16 @@
 #include <weft/runtime/result.hpp>
 #include <weft/runtime/sleep.hpp>
 #include <weft/runtime/spawn.hpp>
+#include <weft/runtime/sync_wait.hpp>
 #include <weft/runtime/task_group.hpp>
 #include <weft/runtime/unix_socket.hpp>
 
+#include <csignal>
 #include <numeric>
+#include <optional>
+#include <sys/wait.h>
 #include <thread>
+#include <unistd.h>
 
 using namespace weft;
 using namespace weft::tests;
@@ -120,6 +126,28 @@ bool all_in_order(const std::vector<std::vector<unsigned>>& seen, unsigned each)
     std::vector<unsigned> expected(each);
     std::iota(expected.begin(), expected.end(), 0u);
     return std::all_of(seen.begin(), seen.end(), [&](auto& s) { return s == expected; });
+}
+
+// The status of a child that has ended, or the negative signal that ended it.
+int status_after(pid_t child) {
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+template <class F>
+int status_of_child(F in_child) {
+    pid_t child = ::fork();
+    if (child == 0) {
+        int status = 1;
+        try {
+            status = in_child();
+        } catch (...) {
+            status = 99;
+        }
+        ::_exit(status);
+    }
+    return status_after(child);
 }
 
 } // namespace
@@ -580,4 +608,67 @@ TEST_CASE("loop: with a ring it sleeps until the next timer, and not longer", "[
         CHECK(k.count().waits == 5);
         CHECK(done.empty());
     }
+}
+
+// --- Forks ---------------------------------------------------------------------------------------
+
+TEST_CASE("loop: a child of a fork is refused its parent's loops, and makes loops of its own") {
+    auto nap = []() -> task<int> {
+        auto [a, b] = unix_stream_pair();
+        co_await a.write_all(as_bytes("x"));
+        lent_buffer data = co_await b.receive();
+        co_await sleep_for(1ms);
+        co_return static_cast<int>(data.size());
+    };
+    REQUIRE(sync_wait(nap()) == 1);
+    accept_current_state(); // this thread keeps its loop
+    runtime_options two;
+    two.loops = 2;
+    std::optional<runtime> rt(std::in_place, two);
+    REQUIRE(rt->run(nap()) == 1);
+    auto in_child = [&] {
+        try {
+            rt->run(nap());
+            return 1;
+        } catch (const state_error& e) {
+            if (std::string(e.what()).find("fork") == std::string::npos)
+                return 2;
+        }
+        rt.reset();
+        if (sync_wait(nap()) != 1)
+            return 3;
+        if (run(nap()) != 1)
+            return 4;
+        return 42;
+    };
+    CHECK(status_of_child(in_child) == 42);
+    // The parent doesn't notice.
+    CHECK(rt->run(nap()) == 1);
+    CHECK(sync_wait(nap()) == 1);
+}
+
+TEST_CASE("loop: a fork within a task leaves the task without its loop, which says so") {
+    auto fork_here = [](bool wait) -> task<int> {
+        auto [a, b] = unix_stream_pair();
+        co_await a.write_all(as_bytes("x"));
+        std::byte byte[1];
+        pid_t child = ::fork();
+        if (child == 0) {
+            ::close(STDERR_FILENO); // of the message, if there is one
+            try {
+                if (wait)
+                    co_await sleep_for(1ms);
+                else
+                    co_await b.read_some(byte);
+            } catch (const state_error&) {
+                ::_exit(42);
+            }
+            ::_exit(1);
+        }
+        std::size_t n = co_await b.read_some(byte);
+        CHECK(n == 1);
+        co_return status_after(child);
+    };
+    CHECK(run(fork_here(false)) == 42);
+    CHECK(run(fork_here(true)) == -SIGABRT);
 }

@@ -103,6 +103,8 @@ struct fake_kernel::behind {
         std::lock_guard lock(k.mutex_);
         if (fd == wake_descriptor)
             --k.counts_.wake_fds;
+        else if (fd == ring_descriptor)
+            ++k.counts_.abandoned;
         else
             ++k.counts_.mistakes;
     }

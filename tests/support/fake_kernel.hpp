@@ -140,6 +140,7 @@ public:
         unsigned left_over = 0;  // held when the ring went away
         unsigned mistakes = 0;   // calls that the real kernel would refuse
         unsigned wake_fds = 0;   // open now
+        unsigned abandoned = 0;  // rings whose descriptor was closed, and that is all
         unsigned rings = 0;      // made
         unsigned rings_open = 0; // of these
     };
