@@ -20,14 +20,17 @@
 
 namespace weft::detail {
 
-template <class T, class Atomics>
+template <class Core>
 class get_op;
-template <class T, class Atomics>
+template <class Core>
 class put_op;
 
 template <class T, class Atomics = std_atomics>
 class queue_core {
 public:
+    using value_type = T;
+    using get_op = detail::get_op<queue_core>;
+    using put_op = detail::put_op<queue_core>;
     static_assert(std::is_object_v<T> && std::is_move_constructible_v<T>);
     static_assert(std::is_nothrow_destructible_v<T>);
 
@@ -54,8 +57,8 @@ public:
 
     /// The same, but `waits` means that the operation stands in line, or is done with waiting by
     /// its choice: it isn't touched any more.
-    queue_outcome enter_putters(put_op<T, Atomics>& op);
-    queue_outcome enter_getters(get_op<T, Atomics>& op);
+    queue_outcome enter_putters(put_op& op);
+    queue_outcome enter_getters(get_op& op);
 
     void shut_down(bool immediate) noexcept;
     [[nodiscard]] bool is_shut_down() noexcept {
@@ -99,9 +102,7 @@ private:
     queue_outcome get_now(Receive receive, Claim claim);
 
     // With the lock of the front.
-    put_op<T, Atomics>* first_putter() noexcept {
-        return static_cast<put_op<T, Atomics>*>(s.putters.claim_first());
-    }
+    put_op* first_putter() noexcept { return static_cast<put_op*>(s.putters.claim_first()); }
     T& front_item(std::uint32_t h) noexcept;
     // With both.
     void let_putters_in(woken_list& woken) noexcept;
@@ -113,15 +114,15 @@ private:
 };
 
 /// Waits for an item, which it then holds.
-template <class T, class Atomics>
-class [[nodiscard]] get_op : public line_op<get_op<T, Atomics>> {
+template <class Core>
+class [[nodiscard]] get_op : public line_op<get_op<Core>> {
 public:
     static constexpr const char* name = "queue: get";
+    using T = typename Core::value_type;
     /// Who has been chosen to get an item can't be spared it when moving it throws.
     static constexpr bool selectable = std::is_nothrow_move_constructible_v<T>;
-    using core = queue_core<T, Atomics>;
 
-    explicit get_op(core& from, const operation_type& t = line_kind<get_op>) noexcept
+    explicit get_op(Core& from, const operation_type& t = line_kind<get_op>) noexcept
         : line_op<get_op>(t), from_(&from) {}
     get_op(get_op&& other) noexcept : line_op<get_op>(std::move(other)), from_(other.from_) {}
     ~get_op() {
@@ -156,7 +157,7 @@ public:
     }
 
 private:
-    friend core;
+    friend Core;
     bool note(queue_outcome how) noexcept {
         outcome_ = how;
         return how != queue_outcome::waits;
@@ -166,7 +167,7 @@ private:
         std::construct_at(std::addressof(item_), std::forward<U>(item));
     }
 
-    core* from_;
+    Core* from_;
     union {
         T item_; // if done
     };
@@ -174,15 +175,15 @@ private:
 };
 
 /// Waits for room for the item that it holds.
-template <class T, class Atomics>
-class [[nodiscard]] put_op : public line_op<put_op<T, Atomics>> {
+template <class Core>
+class [[nodiscard]] put_op : public line_op<put_op<Core>> {
 public:
     static constexpr const char* name = "queue: put";
+    using T = typename Core::value_type;
     static constexpr bool selectable = true;
-    using core = queue_core<T, Atomics>;
 
     template <class U>
-    put_op(core& to, U&& item, const operation_type& t = line_kind<put_op>)
+    put_op(Core& to, U&& item, const operation_type& t = line_kind<put_op>)
         : line_op<put_op>(t), to_(&to), item_(std::forward<U>(item)) {}
     put_op(put_op&&) = default;
 
@@ -209,27 +210,26 @@ public:
     }
 
 private:
-    friend core;
+    friend Core;
     bool note(queue_outcome how) noexcept {
         outcome_ = how;
         return how != queue_outcome::waits;
     }
 
-    core* to_;
+    Core* to_;
     T item_;
     std::exception_ptr failure_; // of moving the item, when somebody else did it
     queue_outcome outcome_ = queue_outcome::waits;
 };
 
 /// Waits until everything that was put is done.
-template <class T, class Atomics>
-class [[nodiscard]] join_queue_op : public line_op<join_queue_op<T, Atomics>> {
+template <class Core>
+class [[nodiscard]] join_queue_op : public line_op<join_queue_op<Core>> {
 public:
     static constexpr const char* name = "queue: join";
     static constexpr bool selectable = true;
-    using core = queue_core<T, Atomics>;
 
-    explicit join_queue_op(core& q, const operation_type& t = line_kind<join_queue_op>) noexcept
+    explicit join_queue_op(Core& q, const operation_type& t = line_kind<join_queue_op>) noexcept
         : line_op<join_queue_op>(t), at_(&q) {}
 
     bool pass_now() noexcept { return at_->s.unfinished() == 0; }
@@ -239,7 +239,7 @@ public:
     [[nodiscard]] bool result(bool passed) const noexcept { return passed; }
 
 private:
-    core* at_;
+    Core* at_;
 };
 
 // -------------------------------------------------------------------------------------------------
@@ -294,7 +294,7 @@ bool queue_core<T, Atomics>::finds_room(std::uint32_t t) {
 template <class T, class Atomics>
 template <class U>
 bool queue_core<T, Atomics>::hand_over(woken_list& woken, U&& item) {
-    auto* op = static_cast<get_op<T, Atomics>*>(s.getters.claim_first());
+    auto* op = static_cast<get_op*>(s.getters.claim_first());
     if (op == nullptr)
         return false;
     op->construct(std::forward<U>(item));
@@ -386,7 +386,7 @@ queue_outcome queue_core<T, Atomics>::get_now(Receive receive, Claim claim) {
 template <class T, class Atomics>
 void queue_core<T, Atomics>::let_putters_in(woken_list& woken) noexcept {
     while (!s.putters.empty()) {
-        put_op<T, Atomics>* op = nullptr;
+        put_op* op = nullptr;
         std::exception_ptr failure; // it isn't in, and there still is room for the next one
         try {
             std::uint32_t t = s.tail.load(std::memory_order_relaxed);
@@ -409,7 +409,7 @@ void queue_core<T, Atomics>::let_putters_in(woken_list& woken) noexcept {
 }
 
 template <class T, class Atomics>
-queue_outcome queue_core<T, Atomics>::enter_putters(put_op<T, Atomics>& op) {
+queue_outcome queue_core<T, Atomics>::enter_putters(put_op& op) {
     woken_list woken;
     {
         short_hold front(s.front_lock);
@@ -430,7 +430,7 @@ queue_outcome queue_core<T, Atomics>::enter_putters(put_op<T, Atomics>& op) {
 }
 
 template <class T, class Atomics>
-queue_outcome queue_core<T, Atomics>::enter_getters(get_op<T, Atomics>& op) {
+queue_outcome queue_core<T, Atomics>::enter_getters(get_op& op) {
     while (true) {
         {
             short_hold back(s.back_lock);
@@ -464,11 +464,11 @@ void queue_core<T, Atomics>::shut_down(bool immediate) noexcept {
         t = s.tail.load(std::memory_order_relaxed);
         s.room_until = t; // who puts looks at `closed` before it looks for more
         while (waiter* w = s.getters.claim_first()) {
-            static_cast<get_op<T, Atomics>&>(*w).outcome_ = queue_outcome::shut_down;
+            static_cast<get_op&>(*w).outcome_ = queue_outcome::shut_down;
             woken.take(s.getters, *w);
         }
         while (waiter* w = s.putters.claim_first()) {
-            static_cast<put_op<T, Atomics>&>(*w).outcome_ = queue_outcome::shut_down;
+            static_cast<put_op&>(*w).outcome_ = queue_outcome::shut_down;
             woken.take(s.putters, *w);
         }
         if (immediate) {

@@ -390,14 +390,14 @@ void size_while_somebody_waits_for_room() {
     threads(
         [&] {
             home().run([&]() -> task<> {
-                co_await weft::detail::put_op<item, atomics>(c, item(1));
-                co_await weft::detail::put_op<item, atomics>(c, item(2));
+                co_await core::put_op(c, item(1));
+                co_await core::put_op(c, item(2));
             });
         },
         [&] {
             home().run([&]() -> task<> {
                 for (int i = 0; i < 2; ++i)
-                    co_await weft::detail::get_op<item, atomics>(c);
+                    co_await core::get_op(c);
             });
         },
         [&] { look_at(c); });
