@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <weft/runtime/runtime.hpp>
 
+#include <weft/runtime/detail/identity.hpp>
 #include <weft/runtime/error.hpp>
 #include <weft/runtime/signal.hpp>
 #include <weft/runtime/spawn.hpp>
@@ -131,6 +132,7 @@ void runtime::run_branch(detail::main_branch& b) {
             "a child of a fork can't use the runtime of its parent: make another one");
     interrupted_by_.store(0, std::memory_order_relaxed);
     b.flags |= detail::strand::unstarted;
+    b.identity = detail::thread_identity(); // which waits for it
     if (!variables_)
         variables_.emplace(copy_context());
     std::optional<signal_set> interrupts;
@@ -190,6 +192,7 @@ void on_scope::start() noexcept {
         body_.context = owner().context;
         retain_context(body_.context);
     }
+    body_.identity = identity_of(owner()); // it is still that task
     there_.post(start_);
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <weft/runtime/sync_wait.hpp>
 
+#include <weft/runtime/detail/identity.hpp>
 #include <weft/runtime/error.hpp>
 
 #include <optional>
@@ -32,6 +33,7 @@ void wait_for_branch(main_branch& b) {
     loop& l = loop_of_this_thread();
     b.name = "sync_wait";
     b.flags |= strand::unstarted;
+    b.identity = thread_identity();
     lend_context_to(b);
     b.enter_tree(l.root());
     l.wake(b);

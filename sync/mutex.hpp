@@ -18,32 +18,37 @@
 //         return weft::sync_wait(m.lock_for(std::chrono::milliseconds(10)));
 //     }
 //
-// It belongs to nobody in particular: another task or thread may unlock it. It isn't recursive: who
-// locks it again waits for ever.
+// It knows who locked it: a task, with the timeouts, shields and group bodies that it is in, and on
+// whichever loop it goes on; or a plain thread. Another one may unlock it. It isn't recursive: who
+// locks it again would wait for ever, and gets an error instead; with a deadline it waits. See
+// recursive_mutex for one that may be locked again.
 //
 // Threads:      all members, from any thread; a task goes on on its own loop.
 // Cancellation: who is stopped while waiting leaves no trace. Who has been given the lock when the
 //               stop comes goes on with it: await scoped() where a stop may drop the result, as in
 //               when_any.
-// Errors:       unlock throws state_error if it isn't locked. A mutex that is destroyed while
-//               somebody waits for it ends the program. Timed forms throw std::bad_alloc if they
-//               have to wait and the loop can't note one more timer.
-// Cost:         one compare-and-swap to lock, one to unlock, if nobody waits. No allocation.
+// Errors:       unlock throws state_error if it isn't locked. lock and scoped throw
+//               std::system_error (resource_deadlock_would_occur), with the task's name, if the
+//               caller has it already. A mutex that is destroyed while somebody waits for it ends
+//               the program. Timed forms throw std::bad_alloc if they have to wait and the loop
+//               can't note one more timer.
+// Cost:         one compare-and-swap to lock, one to unlock, if nobody waits, and a note of who has
+//               it. No allocation.
 // Source:       meaning after Python's Lock; unlocking hands over to the first who waits, as
 //               asyncio's Lock does.
 #pragma once
-#include <weft/sync/detail/turnstile.hpp>
+#include <weft/sync/detail/held_line.hpp>
 
 namespace weft {
 
 class mutex {
 public:
-    using lock_op = detail::pass_op<mutex>;
+    using lock_op = detail::lock_op<mutex>;
     using timed_lock_op = detail::timed_op<lock_op>;
-    using scoped_op = detail::scoped_op<mutex>;
+    using scoped_op = detail::scoped_lock_op<mutex>;
     using timed_scoped_op = detail::timed_op<scoped_op>;
 
-    mutex() noexcept : line_(1) {}
+    mutex() noexcept = default;
     mutex(const mutex&) = delete;
     mutex& operator=(const mutex&) = delete;
     ~mutex();
@@ -51,7 +56,12 @@ public:
     /// Waits for the lock.
     lock_op lock() noexcept { return lock_op(*this); }
     /// Takes it if it is free.
-    [[nodiscard]] bool try_lock() noexcept { return line_.try_pass(taken); }
+    [[nodiscard]] bool try_lock() noexcept {
+        bool passed = line_.try_pass(recursive);
+        if (passed)
+            line_.taken();
+        return passed;
+    }
     /// Waits until `deadline` at most. Gives whether it has the lock.
     timed_lock_op lock_until(time_point deadline) noexcept {
         return timed_lock_op(detail::wait_limit::at(deadline), *this);
@@ -64,7 +74,7 @@ public:
 
     /// Gives it to the first who waits, or frees it.
     void unlock() {
-        if (!line_.release(1, 1)) [[unlikely]]
+        if (!line_.release()) [[unlikely]]
             not_locked();
     }
 
@@ -83,23 +93,25 @@ public:
     }
 
     // Snapshots.
-    [[nodiscard]] bool locked() const noexcept { return line_.permits() == 0; }
+    [[nodiscard]] bool locked() const noexcept { return line_.locked(); }
+    /// Whether the caller locked it, and nobody unlocked it since.
+    [[nodiscard]] bool locked_here() const noexcept { return line_.held_here(); }
     /// How many wait; counts them.
     [[nodiscard]] std::size_t waiting() const noexcept { return line_.waiting(); }
 
 private:
-    friend class detail::pass_op<mutex>;
+    friend class detail::lock_op<mutex>;
     friend class guard<mutex>;
     static constexpr const char* name = "mutex";
-    static constexpr std::uint32_t taken = 1;
+    static constexpr bool recursive = false;
 
     void give_back() noexcept {
-        bool was_locked = line_.release(1, 1);
+        bool was_locked = line_.release();
         WEFT_ASSERT(was_locked, "a mutex was unlocked while a guard held it");
     }
     [[noreturn]] static void not_locked();
 
-    detail::turnstile<> line_; // its one permit is the lock
+    detail::held_line line_;
 };
 
 } // namespace weft

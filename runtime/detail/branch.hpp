@@ -36,7 +36,8 @@ struct branch : strand, continuation {
     }
 
     /// Runs the coroutine next, from within the await that suspends the parent. It shares the
-    /// parent's context variables, if the parent takes them back at the end.
+    /// parent's context variables, if the parent takes them back at the end, and is the same to
+    /// locks.
     void start_now(strand& above) noexcept {
         enter(above);
         run_now();
@@ -45,6 +46,7 @@ struct branch : strand, continuation {
     void enter(strand& above) noexcept {
         enter_tree(above);
         flags |= static_cast<std::uint8_t>(above.flags & own_context);
+        in_place = true;
     }
     void run_now() noexcept { run_by->transfer(*this, frame); }
     void return_context(strand& above) noexcept {

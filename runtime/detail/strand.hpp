@@ -97,8 +97,10 @@ struct strand : work {
     std::source_location awaiting_at; // where the innermost await stands
     std::source_location spawned_at;
     const char* name = nullptr;
+    std::uint64_t identity = 0; // who it is to locks, once that was asked: see identity.hpp
     std::uint32_t stop_requests = 0;
     std::uint8_t flags = 0;
+    bool in_place = false; // goes on in place of its parent, which waits for nothing else
 };
 
 } // namespace weft::detail

@@ -14,6 +14,8 @@
 #include <catch2/catch.hpp>
 #include <memory>
 #include <stdexcept>
+#include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -235,16 +237,85 @@ TEST_CASE("mutex: locked() is a look, from anywhere", "[T-LOCK-06][G-14]") {
     CHECK_FALSE(m.locked());
 }
 
-TEST_CASE("mutex: who has it and locks it again waits", "[T-LOCK-07]") {
+TEST_CASE("mutex: who has it doesn't get it again, and is told that it would wait for ever",
+          "[T-LOCK-07]") {
     weft::mutex m;
+    bool passed = true;
+    std::string text;
     on_a_loop([&]() -> task<> {
         co_await m.lock();
         CHECK_FALSE(m.try_lock());
-        auto second = co_await weft::as_result(weft::with_timeout(2ms, m.lock()));
-        CHECK(second.error());
+        passed = co_await m.lock_for(2ms);
+        CHECK_FALSE(passed);
+        try {
+            co_await m.lock();
+        } catch (const std::system_error& e) {
+            CHECK(e.code() == std::errc::resource_deadlock_would_occur);
+            text = e.what();
+        }
+        CHECK_THAT(text, Catch::Contains("task main") && Catch::Contains("mutex_test.cpp:"));
+        CHECK_THROWS_AS(co_await m.scoped(), std::system_error);
+        // The same task, in a timeout, a shield, and on its way out.
+        CHECK_THROWS_AS(co_await weft::with_timeout(1h, m.lock()), std::system_error);
+        CHECK_THROWS_AS(co_await weft::shield(m.lock()), std::system_error);
         CHECK(m.locked());
+        CHECK(m.waiting() == 0);
         m.unlock();
         CHECK_FALSE(m.locked());
+    });
+    REQUIRE(m.try_lock());
+    try {
+        weft::sync_wait(m.lock());
+    } catch (const std::system_error& e) {
+        text = e.what();
+    }
+    CHECK_THAT(text, Catch::Contains("task sync_wait"));
+    m.unlock();
+}
+
+TEST_CASE("mutex: who waits for a task that unlocks it isn't taken for its holder", "[T-LOCK-07]") {
+    weft::mutex m;
+    std::vector<int> order;
+    on_loops(2, [&](weft::runtime& rt) -> task<> {
+        auto unlocks = [&]() -> task<> {
+            m.unlock();
+            co_return;
+        };
+        for (int i = 0; i < 100; ++i) {
+            co_await m.lock();
+            co_await weft::on(rt.get_loop(1), unlocks());
+            co_await m.lock(); // somebody else unlocked it: this is no deadlock
+            m.unlock();
+        }
+        co_await weft::with_task_group([&](weft::task_group& g) -> task<> {
+            co_await m.lock();
+            g.spawn(note_and_unlock(m, order, 1)); // a child is another task
+            co_await until([&] { return m.waiting() == 1; });
+            m.unlock();
+        });
+    });
+    CHECK(order == std::vector<int>{1});
+}
+
+TEST_CASE("mutex: knows who locked it") {
+    weft::mutex m;
+    CHECK_FALSE(m.locked_here());
+    CHECK(m.try_lock());
+    CHECK(m.locked_here());
+    std::thread([&] { CHECK_FALSE(m.locked_here()); }).join();
+    on_loops(2, [&](weft::runtime& rt) -> task<> {
+        CHECK(m.locked_here()); // the thread waits for this task, and for nothing else
+        m.unlock();
+        co_await m.lock();
+        auto looks = [&]() -> task<bool> { co_return m.locked_here(); };
+        bool here = co_await weft::on(rt.get_loop(1), looks());
+        CHECK(here);
+        here = co_await weft::with_timeout(1h, looks());
+        CHECK(here);
+        auto beside = co_await weft::when_all(looks(), looks());
+        CHECK_FALSE(std::get<0>(beside));
+        m.unlock();
+        CHECK_FALSE(m.locked_here());
     });
 }
 
@@ -394,11 +465,13 @@ TEST_CASE("mutex: a guard that lost a race unlocks", "[G-08][G-05]") {
 TEST_CASE("mutex: it may be destroyed as soon as it was handed over") {
     for (int i = 0; i < 300; ++i) {
         auto m = std::make_unique<weft::mutex>();
-        REQUIRE(m->try_lock());
-        std::thread other([at = m.get()] {
+        std::atomic<bool> locked{false};
+        std::thread other([at = m.get(), &locked] {
+            locked = at->try_lock();
             until_here([&] { return at->waiting() == 1; });
             at->unlock();
         });
+        until_here([&] { return locked.load(); });
         weft::sync_wait(m->lock());
         m.reset();
         other.join();

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MIT
+#include <weft/runtime/detail/identity.hpp>
+
+#include <atomic>
+#include <string_view>
+#include <unistd.h>
+
+namespace weft::detail {
+
+namespace {
+
+// Threads take numbers in blocks, so that tasks which lock for the first time meet nowhere.
+constexpr identity block = identity{1} << 20;
+std::atomic<identity> next_block{block}; // 0 is nobody
+
+struct numbers {
+    identity next = 0;
+    identity end = 0;
+    identity own = 0; // of the thread
+};
+constinit thread_local numbers mine;
+
+identity new_identity() noexcept {
+    if (mine.next == mine.end) {
+        mine.next = next_block.fetch_add(block, std::memory_order_relaxed); // only to be different
+        mine.end = mine.next + block;
+    }
+    return mine.next++;
+}
+
+// The strand in whose place another one goes on.
+const strand& outermost(const strand& s) noexcept {
+    const strand* at = &s;
+    while (at->in_place && at->parent != nullptr)
+        at = at->parent;
+    return *at;
+}
+
+} // namespace
+
+identity identity_of_slow(strand* s) noexcept {
+    if (s == nullptr) {
+        if (mine.own == 0)
+            mine.own = new_identity();
+        return mine.own;
+    }
+    auto& whole = const_cast<strand&>(outermost(*s));
+    if (whole.identity == 0)
+        whole.identity = new_identity();
+    s->identity = whole.identity;
+    return s->identity;
+}
+
+std::string describe_caller() {
+    runner* r = runner::current();
+    if (r == nullptr || r->current_strand == nullptr)
+        return "thread " + std::to_string(::gettid());
+    const strand& s = outermost(*r->current_strand);
+    if (s.name != nullptr)
+        return std::string("task ") + s.name;
+    if (s.spawned_at.line() == 0)
+        return "a task without a name";
+    std::string_view file = s.spawned_at.file_name();
+    file.remove_prefix(file.rfind('/') + 1); // npos + 1 is 0
+    return "the task started at " + std::string(file) + ":" + std::to_string(s.spawned_at.line());
+}
+
+} // namespace weft::detail

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: MIT
+// What a mutex and a recursive mutex are made of: a turnstile with one permit, and a note of who
+// passed it, how often.
+//
+//     class door {
+//     public:
+//         static constexpr const char* name = "door";
+//         using lock_op = weft::detail::lock_op<door>;
+//         lock_op lock() noexcept { return lock_op(*this); }
+//         weft::detail::held_line line_;
+//         static constexpr bool recursive = false;
+//     };
+//
+// The note is written by who has the lock, and taken away before it is given back. So who finds its
+// own number there has the lock, unless somebody else gave it back: that is seen for certain only
+// after a look at the line. Between being given the lock and going on, who has it isn't noted.
+//
+// Threads:      all members, from any thread, but for `taken`, `depth` and `restore`: who has the
+//               lock.
+// Cancellation: see wait_list.
+// Errors:       as said at each member.
+// Cost:         that of a turnstile, and of current_identity().
+// Source:       none.
+#pragma once
+#include <weft/runtime/detail/identity.hpp>
+#include <weft/sync/detail/turnstile.hpp>
+
+namespace weft::detail {
+
+class held_line {
+public:
+    held_line() noexcept = default;
+
+    /// Takes the lock if it is free; with `recursive` also if the caller has it.
+    bool try_pass(bool recursive) noexcept {
+        return (recursive && noted_here()) || line_.try_pass(1);
+    }
+    /// After each way of getting the lock: notes that the caller has it, once more.
+    void taken() noexcept {
+        identity me = current_identity();
+        if (holder_.load(std::memory_order_relaxed) == me) {
+            ++depth_;
+        } else {
+            depth_ = 1;
+            holder_.store(me, std::memory_order_relaxed); // read by others as a hint only
+        }
+    }
+    /// Gives the lock to the first who waits, or frees it. False: it wasn't locked.
+    bool release() noexcept {
+        holder_.store(0, std::memory_order_relaxed);
+        return line_.release(1, 1);
+    }
+    /// One level less; gives the lock back if it was the last.
+    void release_level() noexcept {
+        if (--depth_ == 0)
+            release();
+    }
+
+    // For who gives it back while waiting for something, and gets it again.
+    [[nodiscard]] std::size_t depth() const noexcept { return depth_; }
+    void restore(identity holder, std::size_t depth) noexcept {
+        depth_ = depth;
+        holder_.store(holder, std::memory_order_relaxed);
+    }
+
+    bool enter(waiter& w) noexcept { return line_.enter(w, 1); }
+    bool leave(waiter& w) noexcept { return line_.leave(w); }
+
+    /// Whether the note says that the caller has it.
+    [[nodiscard]] bool noted_here() const noexcept { return holder() == current_identity(); }
+    /// Whether the caller has it for certain.
+    [[nodiscard]] bool held_here() const noexcept {
+        if (!noted_here())
+            return false;
+        static_cast<void>(line_.waiting()); // acquires what whoever gave it back had written
+        return noted_here();
+    }
+
+    // Snapshots.
+    [[nodiscard]] identity holder() const noexcept {
+        return holder_.load(std::memory_order_relaxed);
+    }
+    [[nodiscard]] bool locked() const noexcept { return line_.permits() == 0; }
+    [[nodiscard]] bool has_waiters() const noexcept { return line_.has_waiters(); }
+    [[nodiscard]] std::size_t waiting() const noexcept { return line_.waiting(); }
+
+private:
+    turnstile<> line_{1};
+    std::atomic<identity> holder_{0};
+    std::size_t depth_ = 0; // belongs to the holder
+};
+
+/// Throws std::system_error, resource_deadlock_would_occur: who has the lock waits for it.
+[[noreturn]] void throw_self_deadlock(const char* what, const std::source_location& where);
+
+/// Waits at the line of a lock, its member `line_`.
+template <class Lock>
+class [[nodiscard]] lock_op : public line_op<lock_op<Lock>> {
+public:
+    static constexpr const char* name = Lock::name;
+    static constexpr bool selectable = true;
+
+    explicit lock_op(Lock& l, const operation_type& t = line_kind<lock_op>) noexcept
+        : line_op<lock_op>(t), at_(&l) {}
+
+    template <weft_promise P>
+    bool await_suspend(std::coroutine_handle<P> h,
+                       std::source_location where = std::source_location::current()) {
+        if (at_->line_.held_here()) [[unlikely]]
+            throw_self_deadlock(name, where);
+        return line_op<lock_op>::await_suspend(h, where);
+    }
+
+    bool pass_now() noexcept { return at_->line_.try_pass(Lock::recursive); }
+    bool line_up() noexcept { return at_->line_.enter(*this); }
+    bool leave() noexcept { return at_->line_.leave(*this); }
+    void await_resume() const noexcept { at_->line_.taken(); }
+    [[nodiscard]] bool result(bool passed) const noexcept {
+        if (passed)
+            at_->line_.taken();
+        return passed;
+    }
+
+protected:
+    Lock* at_;
+};
+
+/// The same with a guard as its result; an empty one if a deadline came before.
+template <class Lock>
+class [[nodiscard]] scoped_lock_op : public lock_op<Lock> {
+public:
+    explicit scoped_lock_op(Lock& l, const operation_type& t = line_kind<scoped_lock_op>) noexcept
+        : lock_op<Lock>(l, t) {}
+
+    guard<Lock> await_resume() const noexcept { return result(true); }
+    [[nodiscard]] guard<Lock> result(bool passed) const noexcept {
+        return lock_op<Lock>::result(passed) ? guard<Lock>(*this->at_) : guard<Lock>();
+    }
+};
+
+} // namespace weft::detail
