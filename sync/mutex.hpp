@@ -41,6 +41,8 @@
 
 namespace weft {
 
+class condition;
+
 class mutex {
 public:
     using lock_op = detail::lock_op<mutex>;
@@ -56,12 +58,7 @@ public:
     /// Waits for the lock.
     lock_op lock() noexcept { return lock_op(*this); }
     /// Takes it if it is free.
-    [[nodiscard]] bool try_lock() noexcept {
-        bool passed = line_.try_pass(recursive);
-        if (passed)
-            line_.taken();
-        return passed;
-    }
+    [[nodiscard]] bool try_lock() noexcept { return line_.try_lock(); }
     /// Waits until `deadline` at most. Gives whether it has the lock.
     timed_lock_op lock_until(time_point deadline) noexcept {
         return timed_lock_op(detail::wait_limit::at(deadline), *this);
@@ -73,10 +70,7 @@ public:
     }
 
     /// Gives it to the first who waits, or frees it.
-    void unlock() {
-        if (!line_.release()) [[unlikely]]
-            not_locked();
-    }
+    void unlock() { line_.unlock(); }
 
     /// Locks it and gives a guard that unlocks it. Those with a deadline, and try_scoped, give an
     /// empty guard if they don't have it.
@@ -101,17 +95,13 @@ public:
 
 private:
     friend class detail::lock_op<mutex>;
+    friend class condition;
     friend class guard<mutex>;
     static constexpr const char* name = "mutex";
-    static constexpr bool recursive = false;
 
-    void give_back() noexcept {
-        bool was_locked = line_.release();
-        WEFT_ASSERT(was_locked, "a mutex was unlocked while a guard held it");
-    }
-    [[noreturn]] static void not_locked();
+    void give_back() noexcept { line_.give_back(); }
 
-    detail::held_line line_;
+    detail::held_line line_{detail::relock::waits};
 };
 
 } // namespace weft

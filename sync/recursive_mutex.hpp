@@ -34,6 +34,8 @@
 
 namespace weft {
 
+class condition;
+
 class recursive_mutex {
 public:
     using lock_op = detail::lock_op<recursive_mutex>;
@@ -49,12 +51,7 @@ public:
     /// Waits for the lock. Who has it gets it once more, at once.
     lock_op lock() noexcept { return lock_op(*this); }
     /// Takes it if it is free, or the caller's already.
-    [[nodiscard]] bool try_lock() noexcept {
-        bool passed = line_.try_pass(recursive);
-        if (passed)
-            line_.taken();
-        return passed;
-    }
+    [[nodiscard]] bool try_lock() noexcept { return line_.try_lock(); }
     /// Waits until `deadline` at most. Gives whether it has the lock.
     timed_lock_op lock_until(time_point deadline) noexcept {
         return timed_lock_op(detail::wait_limit::at(deadline), *this);
@@ -66,11 +63,7 @@ public:
     }
 
     /// Once for each lock. The last one gives it to the first who waits, or frees it.
-    void unlock() {
-        if (!line_.noted_here()) [[unlikely]]
-            not_locked_here();
-        line_.release_level();
-    }
+    void unlock() { line_.unlock(); }
 
     /// Locks it and gives a guard that unlocks it. Those with a deadline, and try_scoped, give an
     /// empty guard if they don't have it.
@@ -97,18 +90,13 @@ public:
 
 private:
     friend class detail::lock_op<recursive_mutex>;
+    friend class condition;
     friend class guard<recursive_mutex>;
     static constexpr const char* name = "recursive_mutex";
-    static constexpr bool recursive = true;
 
-    void give_back() noexcept {
-        WEFT_ASSERT(line_.depth() != 0 && line_.locked(),
-                    "a recursive_mutex was unlocked while a guard held it");
-        line_.release_level();
-    }
-    [[noreturn]] static void not_locked_here();
+    void give_back() noexcept { line_.give_back(); }
 
-    detail::held_line line_;
+    detail::held_line line_{detail::relock::passes};
 };
 
 } // namespace weft

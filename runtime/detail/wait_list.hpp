@@ -143,6 +143,8 @@ public:
         remove(w);
         return true;
     }
+    /// Whether w stands here, or in another line: who calls it knows that there is no other.
+    [[nodiscard]] bool stands(const waiter& w) const noexcept { return w.in_line_; }
     /// Counts them.
     [[nodiscard]] std::size_t size() const noexcept;
 

@@ -7,8 +7,7 @@
 //         static constexpr const char* name = "door";
 //         using lock_op = weft::detail::lock_op<door>;
 //         lock_op lock() noexcept { return lock_op(*this); }
-//         weft::detail::held_line line_;
-//         static constexpr bool recursive = false;
+//         weft::detail::held_line line_{weft::detail::relock::waits};
 //     };
 //
 // The note is written by who has the lock, and taken away before it is given back. So who finds its
@@ -27,13 +26,27 @@
 
 namespace weft::detail {
 
+/// What becomes of who locks what it has locked already.
+enum class relock : std::uint8_t {
+    waits,  // and for ever, which is an error
+    passes, // and has to unlock it as often
+};
+
 class held_line {
 public:
-    held_line() noexcept = default;
+    explicit held_line(relock again) noexcept : again_(again) {}
+    held_line(const held_line&) = delete;
+    held_line& operator=(const held_line&) = delete;
 
-    /// Takes the lock if it is free; with `recursive` also if the caller has it.
-    bool try_pass(bool recursive) noexcept {
-        return (recursive && noted_here()) || line_.try_pass(1);
+    /// Takes the lock if it is free, or if it may be passed again.
+    bool try_pass() noexcept {
+        return (again_ == relock::passes && noted_here()) || line_.try_pass(1);
+    }
+    [[nodiscard]] bool try_lock() noexcept {
+        bool passed = try_pass();
+        if (passed)
+            taken();
+        return passed;
     }
     /// After each way of getting the lock: notes that the caller has it, once more.
     void taken() noexcept {
@@ -50,30 +63,38 @@ public:
         holder_.store(0, std::memory_order_relaxed);
         return line_.release(1, 1);
     }
-    /// One level less; gives the lock back if it was the last.
-    void release_level() noexcept {
-        if (--depth_ == 0)
-            release();
+    void unlock() {
+        if (again_ == relock::passes) {
+            if (!noted_here()) [[unlikely]]
+                throw_not_locked_here();
+            release_level();
+        } else if (!release()) [[unlikely]] {
+            throw_not_locked();
+        }
+    }
+    /// For a guard, which may have come to somebody else.
+    void give_back() noexcept {
+        bool was_locked = again_ == relock::passes ? release_level() : release();
+        WEFT_ASSERT(was_locked, "a lock was unlocked while a guard held it");
     }
 
     // For who gives it back while waiting for something, and gets it again.
-    [[nodiscard]] std::size_t depth() const noexcept { return depth_; }
-    void restore(identity holder, std::size_t depth) noexcept {
+    [[nodiscard]] std::uint32_t depth() const noexcept { return depth_; }
+    void restore(identity holder, std::uint32_t depth) noexcept {
         depth_ = depth;
         holder_.store(holder, std::memory_order_relaxed);
     }
 
     bool enter(waiter& w) noexcept { return line_.enter(w, 1); }
     bool leave(waiter& w) noexcept { return line_.leave(w); }
+    [[nodiscard]] bool stands(const waiter& w) const noexcept { return line_.stands(w); }
 
     /// Whether the note says that the caller has it.
     [[nodiscard]] bool noted_here() const noexcept { return holder() == current_identity(); }
     /// Whether the caller has it for certain.
     [[nodiscard]] bool held_here() const noexcept {
-        if (!noted_here())
-            return false;
-        static_cast<void>(line_.waiting()); // acquires what whoever gave it back had written
-        return noted_here();
+        // The second look sees it if somebody else gave the lock back.
+        return noted_here() && line_.settled_permits() == 0 && noted_here();
     }
 
     // Snapshots.
@@ -85,9 +106,18 @@ public:
     [[nodiscard]] std::size_t waiting() const noexcept { return line_.waiting(); }
 
 private:
+    bool release_level() noexcept {
+        if (depth_ == 0)
+            return false;
+        return --depth_ != 0 || release();
+    }
+    [[noreturn]] static void throw_not_locked();
+    [[noreturn]] static void throw_not_locked_here();
+
     turnstile<> line_{1};
+    relock again_;
+    std::uint32_t depth_ = 0; // belongs to the holder
     std::atomic<identity> holder_{0};
-    std::size_t depth_ = 0; // belongs to the holder
 };
 
 /// Throws std::system_error, resource_deadlock_would_occur: who has the lock waits for it.
@@ -111,7 +141,7 @@ public:
         return line_op<lock_op>::await_suspend(h, where);
     }
 
-    bool pass_now() noexcept { return at_->line_.try_pass(Lock::recursive); }
+    bool pass_now() noexcept { return at_->line_.try_pass(); }
     bool line_up() noexcept { return at_->line_.enter(*this); }
     bool leave() noexcept { return at_->line_.leave(*this); }
     void await_resume() const noexcept { at_->line_.taken(); }

@@ -62,6 +62,8 @@ public:
     bool enter(waiter& w, std::uint32_t taken) noexcept;
     /// Takes `w` out of the line. False: it has been let through.
     bool leave(waiter& w) noexcept;
+    /// Whether `w`, which entered, hasn't been let through yet.
+    [[nodiscard]] bool stands(const waiter& w) const noexcept;
 
     /// Gives n permits: to those who wait, and what is left to those who come. False, and nothing
     /// is done, if there would be more than `limit` then.
@@ -86,6 +88,12 @@ public:
     // Snapshots.
     [[nodiscard]] std::uint32_t permits() const noexcept {
         return word_.load(std::memory_order_acquire) & permits_bits; // as in try_pass
+    }
+    /// The same, and acquires what everybody wrote who has given a permit until now.
+    [[nodiscard]] std::uint32_t settled_permits() const noexcept {
+        std::uint32_t permits = lock();
+        unlock(permits);
+        return permits;
     }
     [[nodiscard]] bool has_waiters() const noexcept {
         return (word_.load(std::memory_order_relaxed) & waited_for) != 0;
@@ -143,6 +151,14 @@ bool turnstile<Atomics>::leave(waiter& w) noexcept {
     bool waited = line_.remove_if_there(w);
     unlock(permits);
     return waited;
+}
+
+template <class Atomics>
+bool turnstile<Atomics>::stands(const waiter& w) const noexcept {
+    std::uint32_t permits = lock();
+    bool waits = line_.stands(w);
+    unlock(permits);
+    return waits;
 }
 
 template <class Atomics>
