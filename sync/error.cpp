@@ -7,5 +7,6 @@ namespace weft {
 queue_empty::~queue_empty() = default;
 queue_full::~queue_full() = default;
 queue_shut_down::~queue_shut_down() = default;
+broken_barrier::~broken_barrier() = default;
 
 } // namespace weft

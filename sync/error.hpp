@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What queues throw besides std::invalid_argument.
+// What queues and barriers throw besides std::invalid_argument.
 //
 //     weft::task<> drain(weft::queue<int>& q) {
 //         try {
@@ -11,7 +11,8 @@
 //     }
 //
 // Threads:      any. Cancellation: none: a stop is no error. Errors: making one allocates its text.
-// Cost:         that of an exception. Source: Python's queue.Empty, queue.Full and queue.ShutDown.
+// Cost:         that of an exception. Source: Python's queue.Empty, queue.Full, queue.ShutDown and
+//               threading.BrokenBarrierError.
 #pragma once
 #include <weft/runtime/error.hpp>
 
@@ -39,6 +40,14 @@ public:
     using error::error;
     queue_shut_down() : error("the queue has been shut down") {}
     ~queue_shut_down() override;
+};
+
+/// Who should have come to the barrier didn't, in time or at all; or somebody broke it.
+class broken_barrier : public state_error {
+public:
+    using state_error::state_error;
+    broken_barrier() : state_error("the barrier is broken") {}
+    ~broken_barrier() override;
 };
 
 } // namespace weft

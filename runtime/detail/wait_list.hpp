@@ -195,9 +195,11 @@ class line_op : public waiter {
 public:
     static void cancel_wait(operation& op) noexcept {
         auto& self = static_cast<Op&>(op);
-        if (self.leave())
+        if (self.leave_for_stop())
             self.stopped();
     }
+    /// For operations that leave in another way if a stop makes them than at a deadline.
+    bool leave_for_stop() noexcept { return self().leave(); }
 
     [[nodiscard]] bool await_ready() { return self().pass_now(); }
     template <weft_promise P>
@@ -289,7 +291,7 @@ public:
 
     static void cancel_wait(operation& op) noexcept {
         auto& self = static_cast<timed_op&>(op);
-        if (self.leave()) {
+        if (self.leave_for_stop()) {
             self.disarm();
             self.stopped();
         }

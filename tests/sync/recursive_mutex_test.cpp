@@ -260,7 +260,10 @@ TEST_CASE("recursive_mutex: guards give it back on every way out", "[G-08]") {
         CHECK_FALSE(m.locked());
         // The guard of one that lost a race is dropped by who raced it.
         auto now = []() -> task<> { co_return; };
-        co_await weft::when_any(now(), m.scoped());
+        {
+            auto first = co_await weft::when_any(now(), m.scoped());
+            CHECK(first.index() == 0);
+        }
         CHECK_FALSE(m.locked());
     });
 }
