@@ -22,6 +22,7 @@
 // Source:       none.
 #pragma once
 #include <weft/runtime/detail/identity.hpp>
+#include <weft/sync/detail/lock_watch.hpp>
 #include <weft/sync/detail/turnstile.hpp>
 
 namespace weft::detail {
@@ -132,20 +133,25 @@ public:
 
     explicit lock_op(Lock& l, const operation_type& t = line_kind<lock_op>) noexcept
         : line_op<lock_op>(t), at_(&l) {}
+    lock_op(lock_op&&) = default;
+    ~lock_op() { unwatch(); }
 
     template <weft_promise P>
     bool await_suspend(std::coroutine_handle<P> h,
                        std::source_location where = std::source_location::current()) {
         if (at_->line_.held_here()) [[unlikely]]
             throw_self_deadlock(name, where);
+        if (lock_watch_on()) [[unlikely]]
+            watched_ = watch_wait(at_->line_, name, where);
         return line_op<lock_op>::await_suspend(h, where);
     }
 
     bool pass_now() noexcept { return at_->line_.try_pass(); }
     bool line_up() noexcept { return at_->line_.enter(*this); }
     bool leave() noexcept { return at_->line_.leave(*this); }
-    void await_resume() const noexcept { at_->line_.taken(); }
-    [[nodiscard]] bool result(bool passed) const noexcept {
+    void await_resume() noexcept { result(true); }
+    bool result(bool passed) noexcept {
+        unwatch();
         if (passed)
             at_->line_.taken();
         return passed;
@@ -153,6 +159,13 @@ public:
 
 protected:
     Lock* at_;
+
+private:
+    void unwatch() noexcept {
+        if (watched_ != 0) [[unlikely]]
+            unwatch_wait(std::exchange(watched_, 0));
+    }
+    identity watched_ = 0; // who is noted to wait
 };
 
 /// The same with a guard as its result; an empty one if a deadline came before.
@@ -162,8 +175,8 @@ public:
     explicit scoped_lock_op(Lock& l, const operation_type& t = line_kind<scoped_lock_op>) noexcept
         : lock_op<Lock>(l, t) {}
 
-    guard<Lock> await_resume() const noexcept { return result(true); }
-    [[nodiscard]] guard<Lock> result(bool passed) const noexcept {
+    guard<Lock> await_resume() noexcept { return result(true); }
+    [[nodiscard]] guard<Lock> result(bool passed) noexcept {
         return lock_op<Lock>::result(passed) ? guard<Lock>(*this->at_) : guard<Lock>();
     }
 };
