@@ -2,6 +2,7 @@
 #include <weft/runtime/receiver.hpp>
 
 #include "impl/buffer_ring.hpp"
+#include "impl/kept_queue.hpp"
 #include "impl/ring.hpp"
 
 #include <weft/runtime/assert.hpp>
@@ -10,7 +11,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <deque>
 #include <poll.h>
 
 namespace weft::detail {
@@ -58,7 +58,7 @@ private:
     message retry_;
     loop* on_ = nullptr;
     receiver_op* reader_ = nullptr;
-    std::deque<lent_buffer> queued_;
+    kept_queue<lent_buffer> queued_;
     std::int32_t result_ = 0; // once ended_: 0 for the end of the stream, or a negative errno
     int fd_;
     unsigned ahead_;
@@ -73,11 +73,8 @@ private:
 };
 
 lent_buffer receiver_state::take() {
-    if (!queued_.empty()) {
-        lent_buffer data = std::move(queued_.front());
-        queued_.pop_front();
-        return data;
-    }
+    if (!queued_.empty())
+        return queued_.pop();
     // An error is told once; then the socket is asked again.
     ended_ = false;
     check_socket(std::exchange(result_, 0), "receive from", fd_);
@@ -163,7 +160,7 @@ void receiver_state::got(std::int32_t result, std::uint32_t flags) noexcept {
     if (retired_)
         return;
     try {
-        queued_.push_back(std::move(data));
+        queued_.push(std::move(data));
     } catch (const std::bad_alloc&) {
         end_with(-ENOMEM); // bytes are missing from here on, so the stream can't go on
         withdraw();

@@ -51,17 +51,11 @@ acceptor::acceptor(descriptor listening, unsigned ahead) noexcept
       ahead_(std::max(ahead, 1u)) {}
 
 acceptor::~acceptor() {
-    for (int fd : queued_)
-        ::close(fd);
+    while (!queued_.empty())
+        ::close(queued_.pop());
 }
 
-int acceptor::take_queued() noexcept {
-    if (queued_.empty())
-        return -1;
-    int fd = queued_.front();
-    queued_.pop_front();
-    return fd;
-}
+int acceptor::take_queued() noexcept { return queued_.empty() ? -1 : queued_.pop(); }
 
 void acceptor::wait(accept_base& op, loop& on) {
     if (on_ != nullptr && on_ != &on && (armed_ || first_ != nullptr))
@@ -154,7 +148,7 @@ void acceptor::serve(std::int32_t fd) noexcept {
     }
     try {
         if (!retired_ && !closing_) {
-            queued_.push_back(fd);
+            queued_.push(fd);
             return;
         }
     } catch (const std::bad_alloc&) { // the peer sees a connection that was closed at once

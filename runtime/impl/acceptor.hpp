@@ -4,12 +4,13 @@
 // Threads:      the loop that accepts. Cancellation: see there. Errors: see there. Cost: see there.
 //               Source: see there.
 #pragma once
+#include "kept_queue.hpp"
+
 #include <weft/runtime/detail/acceptor.hpp>
 #include <weft/runtime/detail/timer_heap.hpp>
 #include <weft/runtime/loop.hpp>
 
 #include <atomic>
-#include <deque>
 
 namespace weft::detail {
 
@@ -52,7 +53,7 @@ private:
 
     descriptor fd_;
     loop* on_ = nullptr; // while armed, or while somebody waits
-    std::deque<int> queued_;
+    kept_queue<int> queued_;
     accept_base* first_ = nullptr;
     accept_base* last_ = nullptr;
     stop_accepting_op* stopper_ = nullptr;
