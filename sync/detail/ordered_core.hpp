@@ -14,6 +14,12 @@
 
 namespace weft::detail {
 
+/// A capacity of which 0 isn't "no bound", but "no room": an item goes from who puts to who gets.
+/// Then who puts must not take part in choices: of two who meet only one can ask first.
+struct exact_capacity {
+    std::size_t items;
+};
+
 /// `Store` has put(U&&), take(receive) and take_all(), and is told how many items to keep memory
 /// for.
 template <class T, class Store, class Atomics = std_atomics>
@@ -29,6 +35,10 @@ public:
     explicit ordered_core(std::size_t capacity, Args&&... args)
         : limit_(capacity == 0 ? most : static_cast<std::uint32_t>(capacity)),
           bounded_(capacity != 0), items_(kept_for(capacity), std::forward<Args>(args)...) {}
+    template <class... Args>
+    explicit ordered_core(exact_capacity capacity, Args&&... args)
+        : limit_(static_cast<std::uint32_t>(capacity.items)), bounded_(true),
+          items_(kept_for(capacity.items), std::forward<Args>(args)...) {}
     ~ordered_core() { s.settle(); }
     ordered_core(const ordered_core&) = delete;
     ordered_core& operator=(const ordered_core&) = delete;
@@ -89,7 +99,7 @@ private:
         s.ever_put.store(s.ever_put.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
     }
     template <class U>
-    void give_or_store(woken_list& woken, U&& item);
+    bool give_or_store(woken_list& woken, U&& item);
     void let_putters_in(woken_list& woken) noexcept;
 
     /// `claim()` is asked before an item is taken; if it says no, it `waits`.
@@ -114,13 +124,16 @@ queue_outcome ordered_core<T, Store, Atomics>::put_now(U&& item) {
             return queue_outcome::shut_down;
         if (s.getters.empty() && !has_room())
             return queue_outcome::waits;
+        bool given = false;
         if constexpr (std::is_same_v<std::remove_cvref_t<U>, T>) {
-            give_or_store(woken, std::forward<U>(item));
+            given = give_or_store(woken, std::forward<U>(item));
         } else {
             // Made before anybody is chosen to get it: it may throw.
             T made(std::forward<U>(item));
-            give_or_store(woken, std::move(made));
+            given = give_or_store(woken, std::move(made));
         }
+        if (!given)
+            return queue_outcome::waits;
     }
     woken.wake();
     return queue_outcome::done;
@@ -128,19 +141,20 @@ queue_outcome ordered_core<T, Store, Atomics>::put_now(U&& item) {
 
 template <class T, class Store, class Atomics>
 template <class U>
-void ordered_core<T, Store, Atomics>::give_or_store(woken_list& woken, U&& item) {
+bool ordered_core<T, Store, Atomics>::give_or_store(woken_list& woken, U&& item) {
     // Who waits finds nothing else, so this one is the next in any order.
     auto* op = static_cast<get_op*>(s.getters.claim_first());
     if (op == nullptr) {
-        bool fits = has_room();
-        WEFT_ASSERT(fits, "a queue was full while somebody waited for its items");
+        if (!has_room()) // without room at all, and those who waited have been served elsewhere
+            return false;
         store(std::forward<U>(item));
-        return;
+        return true;
     }
     op->construct(std::forward<U>(item));
     op->outcome_ = queue_outcome::done;
     note_put();
     woken.take(s.getters, *op);
+    return true;
 }
 
 template <class T, class Store, class Atomics>
@@ -150,14 +164,23 @@ queue_outcome ordered_core<T, Store, Atomics>::get_now(Receive receive, Claim cl
     {
         short_hold front(s.front_lock);
         short_hold back(s.back_lock);
-        if (count() == 0)
+        bool meets = count() == 0 && !s.putters.empty(); // who waits with an item
+        if (count() == 0 && !meets)
             return s.closed ? queue_outcome::shut_down : queue_outcome::waits;
         if (!claim())
             return queue_outcome::waits;
-        items_.take(receive);
-        // release: pairs with the acquire in size()
-        s.head.store(s.head.load(std::memory_order_relaxed) + 1, std::memory_order_release);
-        let_putters_in(woken);
+        if (meets) {
+            auto& op = static_cast<put_op&>(*s.putters.claim_first());
+            receive(std::move(op.item_));
+            note_put();
+            op.outcome_ = queue_outcome::done;
+            woken.take(s.putters, op);
+        } else {
+            items_.take(receive);
+            // release: pairs with the acquire in size()
+            s.head.store(s.head.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+            let_putters_in(woken);
+        }
     }
     woken.wake();
     return queue_outcome::done;
@@ -193,7 +216,10 @@ queue_outcome ordered_core<T, Store, Atomics>::enter_putters(put_op& op) {
         }
         if (!op.claim())
             return queue_outcome::waits;
-        give_or_store(woken, std::move(op.item_));
+        if (!give_or_store(woken, std::move(op.item_))) {
+            s.putters.push(op);
+            return queue_outcome::waits;
+        }
     }
     woken.wake();
     return queue_outcome::done;
@@ -205,7 +231,7 @@ queue_outcome ordered_core<T, Store, Atomics>::enter_getters(get_op& op) {
         {
             short_hold front(s.front_lock);
             short_hold back(s.back_lock);
-            if (count() == 0) {
+            if (count() == 0 && s.putters.empty()) {
                 if (s.closed)
                     return queue_outcome::shut_down;
                 s.getters.push(op);
