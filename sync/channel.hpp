@@ -3,7 +3,7 @@
 // receives gets what is left and then the end; when the last receiver is gone, nobody can send any
 // more. Without room (capacity 0) sender and receiver meet: put goes on when the item is taken.
 //
-//     weft::task<> produce(weft::channel_sender<int> to) {    // the end goes with the task
+//     weft::task<> produce(weft::channel_sender<int> to) { // the end goes with the task
 //         for (int i = 0; i < 10; ++i)
 //             co_await to.put(i);
 //     }
@@ -11,7 +11,7 @@
 //         try {
 //             while (true)
 //                 fmt::print("{}\n", co_await from.get());
-//         } catch (const weft::queue_shut_down&) {                    // every sender is gone
+//         } catch (const weft::queue_shut_down&) {                // every sender is gone
 //         }
 //     }
 //     weft::task<> both() {
