@@ -30,6 +30,7 @@
 
 #include <weft/runtime/awaitable.hpp>
 #include <weft/sync/error.hpp>
+#include <weft/sync/stats.hpp>
 
 #include <concepts>
 
@@ -76,6 +77,10 @@ public:
     /// How many have come and wait for others; 0 while the action runs.
     [[nodiscard]] std::size_t waiting() const noexcept { return core_.waiting(); }
     [[nodiscard]] bool broken() const noexcept { return core_.broken(); }
+    [[nodiscard]] primitive_stats stats() const noexcept {
+        std::size_t came = waiting();
+        return {"barrier", 0, came, parties() - came, came};
+    }
 
 private:
     arrive_op arrive(detail::wait_limit limit) {

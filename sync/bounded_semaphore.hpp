@@ -20,6 +20,7 @@
 // Source:       meaning after Python's BoundedSemaphore; first come, first served.
 #pragma once
 #include <weft/sync/detail/turnstile.hpp>
+#include <weft/sync/stats.hpp>
 
 namespace weft {
 
@@ -82,6 +83,10 @@ public:
     [[nodiscard]] bool locked() const noexcept { return line_.permits() == 0; }
     /// How many wait; counts them.
     [[nodiscard]] std::size_t waiting() const noexcept { return line_.waiting(); }
+    [[nodiscard]] primitive_stats stats() const noexcept {
+        std::uint32_t left = line_.permits();
+        return {name, 0, initial_ - left, left, waiting()};
+    }
 
 private:
     friend class detail::pass_op<bounded_semaphore>;

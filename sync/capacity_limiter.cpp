@@ -144,4 +144,10 @@ std::size_t capacity_limiter::waiting() const noexcept {
     return line_.size();
 }
 
+primitive_stats capacity_limiter::stats() const noexcept {
+    detail::short_hold held(lock_);
+    auto left = borrowed_ < total_ ? static_cast<std::size_t>(total_ - borrowed_) : 0;
+    return {acquire_op::name, 0, static_cast<std::size_t>(borrowed_), left, line_.size()};
+}
+
 } // namespace weft

@@ -9,7 +9,8 @@
 //     void on_battery(weft::capacity_limiter& cores) { cores.set_total(1); }
 //
 // The borrower is the calling task (see mutex for who that is), or whatever the caller names: the
-// address of a connection, of a job. Nobody borrows twice. If the total becomes less than what is
+// address of a connection, of a job (in when_any and select, too, whose parts are tasks of their
+// own). Nobody borrows twice. If the total becomes less than what is
 // lent, nothing is lent until enough has come back.
 //
 // Threads:      all members, from any thread; a task goes on on its own loop.
@@ -28,6 +29,7 @@
 #include <weft/runtime/detail/identity.hpp>
 #include <weft/runtime/detail/wait_list.hpp>
 #include <weft/sync/detail/borrower_set.hpp>
+#include <weft/sync/stats.hpp>
 
 namespace weft {
 
@@ -80,6 +82,7 @@ public:
     [[nodiscard]] bool has(const void* borrower = nullptr) const noexcept;
     /// How many wait; counts them.
     [[nodiscard]] std::size_t waiting() const noexcept;
+    [[nodiscard]] primitive_stats stats() const noexcept;
 
 private:
     using key = detail::borrower_set::key;

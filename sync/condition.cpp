@@ -41,6 +41,12 @@ std::size_t condition::waiting() const noexcept {
     return list_.size();
 }
 
+primitive_stats condition::stats() const noexcept {
+    primitive_stats s = line_.stats("condition");
+    s.waiting = waiting();
+    return s;
+}
+
 // Lets the first one stand in line for the lock. With the list's lock.
 void condition::move_first(detail::woken_list& woken) noexcept {
     auto& first = static_cast<wait_op&>(*list_.claim_first());

@@ -127,6 +127,8 @@ public:
     [[nodiscard]] bool locked() const noexcept { return line_.locked(); }
     /// How many wait to be notified; counts them.
     [[nodiscard]] std::size_t waiting() const noexcept;
+    /// Of its lock; but those who wait are those who wait to be notified.
+    [[nodiscard]] primitive_stats stats() const noexcept;
 
 private:
     friend class detail::lock_op<condition>;

@@ -17,6 +17,7 @@
 // Source:       meaning after Python's threading.Event.
 #pragma once
 #include <weft/sync/detail/turnstile.hpp>
+#include <weft/sync/stats.hpp>
 
 namespace weft {
 
@@ -51,6 +52,9 @@ public:
     [[nodiscard]] bool is_set() const noexcept { return line_.permits() != 0; }
     /// How many wait; counts them.
     [[nodiscard]] std::size_t waiting() const noexcept { return line_.waiting(); }
+    [[nodiscard]] primitive_stats stats() const noexcept {
+        return {name, 0, 0, is_set() ? 1u : 0u, waiting()};
+    }
 
 private:
     friend class detail::pass_op<event>;

@@ -20,6 +20,7 @@
 // Source:       std::latch, whose members it has.
 #pragma once
 #include <weft/sync/detail/turnstile.hpp>
+#include <weft/sync/stats.hpp>
 
 #include <limits>
 
@@ -65,6 +66,9 @@ public:
     }
     /// How many wait; counts them.
     [[nodiscard]] std::size_t waiting() const noexcept { return line_.waiting(); }
+    [[nodiscard]] primitive_stats stats() const noexcept {
+        return {name, 0, static_cast<std::size_t>(pending()), try_wait() ? 1u : 0u, waiting()};
+    }
 
 private:
     friend class detail::pass_op<latch>;

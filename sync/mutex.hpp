@@ -92,6 +92,7 @@ public:
     [[nodiscard]] bool locked_here() const noexcept { return line_.held_here(); }
     /// How many wait; counts them.
     [[nodiscard]] std::size_t waiting() const noexcept { return line_.waiting(); }
+    [[nodiscard]] primitive_stats stats() const noexcept { return line_.stats(name); }
 
 private:
     friend class detail::lock_op<mutex>;

@@ -87,6 +87,7 @@ public:
     }
     /// How many wait; counts them.
     [[nodiscard]] std::size_t waiting() const noexcept { return line_.waiting(); }
+    [[nodiscard]] primitive_stats stats() const noexcept { return line_.stats(name); }
 
 private:
     friend class detail::lock_op<recursive_mutex>;

@@ -19,6 +19,7 @@
 // Source:       meaning after Python's Semaphore; first come, first served.
 #pragma once
 #include <weft/sync/detail/turnstile.hpp>
+#include <weft/sync/stats.hpp>
 
 namespace weft {
 
@@ -78,6 +79,9 @@ public:
     [[nodiscard]] bool locked() const noexcept { return line_.permits() == 0; }
     /// How many wait; counts them.
     [[nodiscard]] std::size_t waiting() const noexcept { return line_.waiting(); }
+    [[nodiscard]] primitive_stats stats() const noexcept {
+        return {name, 0, 0, static_cast<std::size_t>(value()), waiting()};
+    }
 
 private:
     friend class detail::pass_op<semaphore>;

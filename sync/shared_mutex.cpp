@@ -117,4 +117,10 @@ std::size_t shared_mutex::waiting() const noexcept {
     return line_.size();
 }
 
+primitive_stats shared_mutex::stats() const noexcept {
+    detail::short_hold held(lock_);
+    std::size_t holders = writer_ ? 1 : readers_;
+    return {lock_op::name, 0, holders, holders == 0 ? 1u : 0u, line_.size()};
+}
+
 } // namespace weft

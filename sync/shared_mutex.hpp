@@ -33,6 +33,7 @@
 #include <weft/runtime/detail/atomics.hpp>
 #include <weft/runtime/detail/wait_list.hpp>
 #include <weft/sync/guard.hpp>
+#include <weft/sync/stats.hpp>
 
 namespace weft {
 
@@ -163,6 +164,7 @@ public:
     [[nodiscard]] std::size_t readers() const noexcept;
     /// How many wait; counts them.
     [[nodiscard]] std::size_t waiting() const noexcept;
+    [[nodiscard]] primitive_stats stats() const noexcept;
 
 private:
     friend class detail::shared_lock_op;

@@ -16,7 +16,8 @@ std::atomic<identity> next_block{block}; // 0 is nobody
 struct numbers {
     identity next = 0;
     identity end = 0;
-    identity own = 0; // of the thread
+    identity own = 0;       // of the thread
+    identity functions = 0; // of what a loop runs on it that is no task
 };
 constinit thread_local numbers mine;
 
@@ -40,9 +41,11 @@ const strand& outermost(const strand& s) noexcept {
 
 identity identity_of_slow(strand* s) noexcept {
     if (s == nullptr) {
-        if (mine.own == 0)
-            mine.own = new_identity();
-        return mine.own;
+        // A posted function isn't the task that the thread waits for meanwhile.
+        identity& who = runner::current() == nullptr ? mine.own : mine.functions;
+        if (who == 0)
+            who = new_identity();
+        return who;
     }
     auto& whole = const_cast<strand&>(outermost(*s));
     if (whole.identity == 0)
@@ -54,7 +57,8 @@ identity identity_of_slow(strand* s) noexcept {
 std::string describe_caller() {
     runner* r = runner::current();
     if (r == nullptr || r->current_strand == nullptr)
-        return "thread " + std::to_string(::gettid());
+        return (r == nullptr ? "thread " : "a function on the loop of thread ") +
+               std::to_string(::gettid());
     const strand& s = outermost(*r->current_strand);
     if (s.name != nullptr)
         return std::string("task ") + s.name;

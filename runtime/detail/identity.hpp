@@ -29,9 +29,10 @@ using identity = std::uint64_t;
 [[nodiscard]] inline identity identity_of(strand& s) noexcept {
     return s.identity != 0 ? s.identity : identity_of_slow(&s);
 }
-/// The calling thread itself, whatever it runs.
+/// The calling thread itself. Precondition: it runs no loop now.
 [[nodiscard]] inline identity thread_identity() noexcept { return identity_of_slow(nullptr); }
-/// The task that the calling thread runs, or else the thread.
+/// The task that the calling thread runs, or else the thread; on a loop's thread, one for all
+/// functions that the loop runs.
 [[nodiscard]] inline identity current_identity() noexcept {
     runner* r = runner::current();
     strand* s = r == nullptr ? nullptr : r->current_strand;

@@ -8,6 +8,7 @@
 // Source:       Python's queue.Queue.
 #pragma once
 #include <weft/sync/detail/queue_core.hpp>
+#include <weft/sync/stats.hpp>
 
 #include <concepts>
 
@@ -107,6 +108,12 @@ public:
     [[nodiscard]] std::size_t getting() const noexcept { return core_.s.count_getters(); }
     [[nodiscard]] std::size_t putting() const noexcept { return core_.s.count_putters(); }
     [[nodiscard]] std::size_t joining() const noexcept { return core_.s.count_joiners(); }
+    /// Those who wait are those who get or put.
+    [[nodiscard]] primitive_stats stats() const noexcept {
+        std::size_t items = size();
+        std::size_t room = core_.bounded() ? core_.limit() - items : 0;
+        return {"queue", 0, items, room, getting() + putting()};
+    }
 
 protected:
     template <class... Args>

@@ -24,6 +24,7 @@
 #include <weft/runtime/detail/identity.hpp>
 #include <weft/sync/detail/lock_watch.hpp>
 #include <weft/sync/detail/turnstile.hpp>
+#include <weft/sync/stats.hpp>
 
 namespace weft::detail {
 
@@ -53,9 +54,9 @@ public:
     void taken() noexcept {
         identity me = current_identity();
         if (holder_.load(std::memory_order_relaxed) == me) {
-            ++depth_;
+            depth_.store(depth() + 1, std::memory_order_relaxed);
         } else {
-            depth_ = 1;
+            depth_.store(1, std::memory_order_relaxed);
             holder_.store(me, std::memory_order_relaxed); // read by others as a hint only
         }
     }
@@ -80,9 +81,11 @@ public:
     }
 
     // For who gives it back while waiting for something, and gets it again.
-    [[nodiscard]] std::uint32_t depth() const noexcept { return depth_; }
+    [[nodiscard]] std::uint32_t depth() const noexcept {
+        return depth_.load(std::memory_order_relaxed);
+    }
     void restore(identity holder, std::uint32_t depth) noexcept {
-        depth_ = depth;
+        depth_.store(depth, std::memory_order_relaxed);
         holder_.store(holder, std::memory_order_relaxed);
     }
 
@@ -105,19 +108,25 @@ public:
     [[nodiscard]] bool locked() const noexcept { return line_.permits() == 0; }
     [[nodiscard]] bool has_waiters() const noexcept { return line_.has_waiters(); }
     [[nodiscard]] std::size_t waiting() const noexcept { return line_.waiting(); }
+    [[nodiscard]] primitive_stats stats(const char* kind) const noexcept {
+        bool is_free = !locked();
+        return {kind, holder(), is_free ? 0 : depth(), is_free ? 1u : 0u, waiting()};
+    }
 
 private:
     bool release_level() noexcept {
-        if (depth_ == 0)
+        std::uint32_t levels = depth();
+        if (levels == 0)
             return false;
-        return --depth_ != 0 || release();
+        depth_.store(levels - 1, std::memory_order_relaxed);
+        return levels != 1 || release();
     }
     [[noreturn]] static void throw_not_locked();
     [[noreturn]] static void throw_not_locked_here();
 
     turnstile<> line_{1};
     relock again_;
-    std::uint32_t depth_ = 0; // belongs to the holder
+    std::atomic<std::uint32_t> depth_{0}; // belongs to the holder; others only look
     std::atomic<identity> holder_{0};
 };
 

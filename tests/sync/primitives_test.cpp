@@ -163,10 +163,17 @@ TEMPLATE_TEST_CASE("primitives: first come, first served, and who is stopped lea
                 }
             }
             CHECK(order.empty());
+            // A condition's lock is free meanwhile, and there is room at a barrier.
+            if constexpr (!std::is_same_v<TestType, not_notified> &&
+                          !std::is_same_v<TestType, not_all_there>)
+                CHECK(p.it.stats().free == 0);
+            CHECK(p.it.stats().waiting == 4);
             co_await p.let_go();
         });
     });
     CHECK(order == std::vector<int>{0, 2, 3, 4});
+    CHECK(p.it.stats().waiting == 0);
+    CHECK(std::string(p.it.stats().kind) != "");
     CHECK(p.waiting() == 0);
 }
 
@@ -235,4 +242,53 @@ TEMPLATE_TEST_CASE("primitives: to destroy one while somebody waits for it ends 
         });
     });
     CHECK_THAT(text, Catch::Contains("was destroyed while somebody waited"));
+}
+
+TEST_CASE("primitives: stats tell who has a lock, and how much is used") {
+    weft::mutex a;
+    weft::recursive_mutex b;
+    CHECK(a.stats().holder == 0);
+    CHECK(a.stats().free == 1);
+    REQUIRE(a.try_lock());
+    REQUIRE(b.try_lock());
+    REQUIRE(b.try_lock());
+    CHECK(a.stats().holder != 0);
+    CHECK(a.stats().holder == b.stats().holder);
+    CHECK(a.stats().held == 1);
+    CHECK(b.stats().held == 2);
+    b.unlock();
+    b.unlock();
+    CHECK(b.stats().holder == 0);
+    CHECK(b.stats().held == 0);
+    a.unlock();
+
+    weft::bounded_semaphore s(3);
+    REQUIRE(s.try_acquire());
+    CHECK(s.stats().held == 1);
+    CHECK(s.stats().free == 2);
+    weft::semaphore plain(3);
+    CHECK(plain.stats().free == 3);
+    weft::shared_mutex m;
+    REQUIRE(m.try_lock_shared());
+    REQUIRE(m.try_lock_shared());
+    CHECK(m.stats().held == 2);
+    m.unlock_shared();
+    m.unlock_shared();
+    CHECK(m.stats().free == 1);
+    weft::capacity_limiter l(2);
+    auto token = l.try_scoped();
+    CHECK(l.stats().held == 1);
+    CHECK(l.stats().free == 1);
+    l.set_total(1);
+    CHECK(l.stats().free == 0);
+    weft::latch n(2);
+    CHECK(n.stats().held == 2);
+    weft::queue<int> q(3);
+    REQUIRE(q.try_put(1));
+    CHECK(q.stats().held == 1);
+    CHECK(q.stats().free == 2);
+    weft::event e;
+    CHECK(e.stats().free == 0);
+    e.set();
+    CHECK(e.stats().free == 1);
 }

@@ -140,6 +140,25 @@ TEST_CASE("recursive_mutex: the thread of another owner's loop isn't the owner",
     CHECK_FALSE(m.locked());
 }
 
+TEST_CASE("recursive_mutex: a function that the owner's loop runs isn't the owner",
+          "[T-RLOCK-01]") {
+    weft::recursive_mutex m;
+    on_a_loop([&]() -> task<> {
+        co_await m.lock();
+        bool ran = false;
+        bool passed = true;
+        weft::this_loop().post([&] {
+            passed = m.try_lock();
+            ran = true;
+        });
+        co_await until([&] { return ran; });
+        CHECK_FALSE(passed);
+        CHECK(m.depth() == 1);
+        m.unlock();
+    });
+    CHECK_FALSE(m.locked());
+}
+
 TEST_CASE("recursive_mutex: only its owner may unlock it", "[T-RLOCK-02][G-09]") {
     weft::recursive_mutex m;
     CHECK_THROWS_AS(m.unlock(), weft::state_error);
