@@ -420,10 +420,10 @@ TEST_CASE("loop: posting to a busy loop costs no system call, on the real kernel
     counting_kernel k;
     std::vector<std::vector<unsigned>> seen;
     unsigned wakes = 0;
+    std::atomic<bool> busy{false};
+    std::atomic<bool> go_on{false};
     {
         loop_thread l(k.table(), true);
-        std::atomic<bool> busy{false};
-        std::atomic<bool> go_on{false};
         l->post([&] {
             busy = true;
             until_here([&] { return go_on.load(); });
