@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include <weft/runtime/loop.hpp>
 
+#include <weft/runtime/detail/atomics.hpp>
+
 #include "impl/buffer_ring.hpp"
 #include "impl/ring.hpp"
 
@@ -40,6 +42,10 @@ void stop_even_shielded(detail::strand& root) noexcept {
 
 // How long a loop lets the kernel find memory for more requests, in nanoseconds.
 constexpr std::int64_t shortage_pause = 5'000'000;
+// What going to sleep and being woken take together, and how often one can look for mail in about
+// half of that time.
+constexpr std::int64_t short_sleep = 50'000;
+constexpr unsigned looks = 200;
 
 // How long shields hold off the end of a loop.
 constexpr duration shield_time = std::chrono::seconds(1);
@@ -297,7 +303,7 @@ void loop::fire_timers() noexcept {
 void loop::poll(bool may_wait) noexcept {
     std::int64_t deadline = timers_.empty() ? INT64_MAX : to_ns(timers_.next());
     if (!ring_) {
-        if (may_wait && !has_ready())
+        if (may_wait && !has_ready() && !mail_comes())
             park_without_ring(deadline);
         return;
     }
@@ -312,7 +318,9 @@ void loop::poll(bool may_wait) noexcept {
     // the sleep.
     bool unsent =
         cancels_ != nullptr || cancel_all_ || !backlog_->requests.empty() || !when_room_.empty();
-    bool wait = may_wait && !has_ready() && (!unsent || shortage_) && (arm_wake() || shortage_);
+    bool wait = may_wait && !has_ready() && (!unsent || shortage_) && (arm_wake() || shortage_) &&
+                !mail_comes();
+    std::int64_t began = wait ? falls_asleep() : 0;
     if (!wait) {
         bool look = in_flight_ != 0 &&
                     (ring_->kernel_has_work() || !ring_->has(kernel_feature::defer_taskrun));
@@ -334,8 +342,10 @@ void loop::poll(bool may_wait) noexcept {
         deadline = std::min(deadline, kernel_.now(kernel_.state) + shortage_pause);
     ++statistics_.enters;
     int result = ring_->enter(wait, deadline, !shortage_);
-    if (wait)
+    if (wait) {
         parked_.store(awake, std::memory_order_relaxed);
+        was_asleep_since(began);
+    }
     shortage_ = false;
     switch (result < 0 ? -result : 0) {
     case 0:
@@ -355,12 +365,40 @@ void loop::poll(bool may_wait) noexcept {
     let_try_again();
 }
 
+// To sleep and to be woken takes both sides some microseconds. Two loops that work into each
+// other's hands would do little else, so one that was woken by mail soon after it had gone to sleep
+// looks out for more, for about as long as that takes, before it sleeps again. It stops doing so
+// when it has slept for longer, and what only the kernel wakes never begins.
+bool loop::mail_comes() const noexcept {
+    if (looks_out_ == 0 || (ring_ && ring_->pending_submissions() != 0))
+        return false;
+    for (unsigned n = 0; n < looks_out_; ++n) {
+        if (mail_.load(std::memory_order_relaxed) != nullptr || (ring_ && ring_->kernel_has_work()))
+            return true;
+        detail::std_atomics::pause(0);
+    }
+    return false;
+}
+
+std::int64_t loop::falls_asleep() const noexcept {
+    return mail_woke_ ? kernel_.now(kernel_.state) : INT64_MIN;
+}
+
+void loop::was_asleep_since(std::int64_t when) noexcept {
+    bool by_mail = mail_.load(std::memory_order_relaxed) != nullptr;
+    bool soon = by_mail && mail_woke_ && kernel_.now(kernel_.state) - when < short_sleep;
+    looks_out_ = soon ? looks : 0;
+    mail_woke_ = by_mail;
+}
+
 void loop::park_without_ring(std::int64_t deadline) noexcept {
     parked_.store(on_futex, std::memory_order_seq_cst);
     if (mail_.load(std::memory_order_seq_cst) == nullptr) {
         ++statistics_.parks;
         static_assert(sizeof(parked_) == sizeof(std::uint32_t));
+        std::int64_t began = falls_asleep();
         kernel_.park(kernel_.state, reinterpret_cast<std::uint32_t*>(&parked_), on_futex, deadline);
+        was_asleep_since(began);
     }
     parked_.store(awake, std::memory_order_relaxed);
 }

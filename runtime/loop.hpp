@@ -134,6 +134,9 @@ private:
     void take_mail() noexcept;
     void fire_timers() noexcept;
     void poll(bool may_wait) noexcept;
+    bool mail_comes() const noexcept;
+    [[nodiscard]] std::int64_t falls_asleep() const noexcept;
+    void was_asleep_since(std::int64_t when) noexcept;
     void park_without_ring(std::int64_t deadline) noexcept;
     unsigned reap() noexcept;
     void flush_cancels() noexcept;
@@ -162,6 +165,8 @@ private:
     detail::strand root_;
     const bool* done_ = nullptr;
     detail::work_queue when_room_; // what waits for room in the submission queue
+    unsigned looks_out_ = 0;       // how often for mail, before it sleeps
+    bool mail_woke_ = false;       // the last time
     bool shortage_ = false;        // the last submission found the kernel without memory
     bool cancel_all_ = false;      // every request is to be cancelled, and the kernel wasn't told
     enum class drain_phase : std::uint8_t { none, tasks, requests };

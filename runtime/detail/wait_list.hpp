@@ -82,6 +82,12 @@ public:
         choice_ = &c;
         in_line_ = false;
     }
+    /// Where it goes on.
+    [[nodiscard]] const runner& home() const noexcept { return *owner().run_by; }
+    /// Whether nothing else is ready there, nor has to be lined up for.
+    [[nodiscard]] bool has_time() const noexcept {
+        return choice_ == nullptr && !home().has_ready();
+    }
     /// Whoever is about to give it something asks first. False: the wait has been decided.
     bool claim() noexcept { return choice_ == nullptr || choice_->claim(this); }
 

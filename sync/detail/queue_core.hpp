@@ -84,6 +84,7 @@ private:
     template <class U>
     void store(std::uint32_t t, U&& item) {
         std::construct_at(static_cast<T*>(s.back_ring->template slot<T>(t)), std::forward<U>(item));
+        s.back_ring->template prepare_after<T>(t);
         count();
         s.tail.store(t + 1, std::memory_order_release); // pairs with the acquire in has_item()
     }
@@ -132,12 +133,19 @@ public:
 
     [[nodiscard]] bool await_ready() {
         // The guess saves taking a lock in vain: line_up() looks again.
-        return !from_->s.looks_empty() && !from_->s.turn_is_over(from_->s.head) && pass_now();
+        if (from_->s.knows_of_none()) {
+            from_->s.for_items.gather();
+            if (from_->s.looks_empty())
+                return false;
+        }
+        return !from_->s.turn_is_over(from_->s.head) && pass_now();
     }
     bool pass_now() {
         return note(from_->get_now([this](T&& item) { construct(std::move(item)); }));
     }
     bool line_up() {
+        if (this->has_time())
+            from_->s.for_items.look([this] { return !from_->s.looks_empty(); });
         bool turn_is_over = from_->s.turn_is_over(from_->s.head);
         queue_outcome how = from_->enter_getters(*this);
         if (how == queue_outcome::waits || !this->claim())
@@ -190,6 +198,8 @@ public:
     [[nodiscard]] bool await_ready() { return !to_->s.turn_is_over(to_->s.ever_put) && pass_now(); }
     bool pass_now() { return note(to_->put_now(std::move(item_))); }
     bool line_up() {
+        if (this->has_time())
+            to_->s.for_room.look([this] { return to_->s.size() < to_->limit(); });
         bool turn_is_over = to_->s.turn_is_over(to_->s.ever_put);
         queue_outcome how = to_->enter_putters(*this);
         if (how == queue_outcome::waits || !this->claim())
@@ -287,6 +297,7 @@ bool queue_core<T, Atomics>::finds_room(std::uint32_t t) {
         use_ring(slots / 4, t); // a burst is over: give its memory back
     }
     here = t - s.ring_begin;
+    s.for_room.note_found(limit_ - used);
     s.room_until = t + std::min(limit_ - used, s.back_ring->slots() - here);
     return true;
 }
@@ -299,6 +310,7 @@ bool queue_core<T, Atomics>::hand_over(woken_list& woken, U&& item) {
         return false;
     op->construct(std::forward<U>(item));
     op->outcome_ = queue_outcome::done;
+    s.for_items.note_hand_over(op->home());
     count();
     woken.take(s.getters, *op);
     return true;
@@ -404,6 +416,7 @@ void queue_core<T, Atomics>::let_putters_in(woken_list& woken) noexcept {
             return;
         op->failure_ = std::move(failure);
         op->outcome_ = queue_outcome::done;
+        s.for_room.note_hand_over(op->home());
         woken.take(s.putters, *op);
     }
 }

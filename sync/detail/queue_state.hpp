@@ -24,6 +24,7 @@
 #pragma once
 #include <weft/runtime/detail/atomics.hpp>
 #include <weft/runtime/detail/wait_list.hpp>
+#include <weft/sync/detail/lookout.hpp>
 #include <weft/sync/detail/ring_storage.hpp>
 
 namespace weft::detail {
@@ -53,6 +54,7 @@ struct queue_state {
     plain<std::uint32_t> ring_begin = 0; // no item of back_ring has a lower number
     plain<storage*> back_ring = nullptr;
     plain<wait_list> getters;
+    lookout<Atomics> for_items;
     counter ever_put{0}; // items, those included that went past the ring to one who waited
     plain<bool> closed = false;
 
@@ -62,6 +64,7 @@ struct queue_state {
     counter known_tail{0}; // before that number there are items, without a look at tail
     plain<storage*> front_ring = nullptr;
     plain<wait_list> putters;
+    lookout<Atomics> for_room;
 
     // --- What was put and isn't done ------------------------------------------------------------
     alignas(64) short_lock<Atomics> done_lock;
@@ -76,14 +79,18 @@ struct queue_state {
         // acquire: pairs with the release of whoever put the items
         std::uint32_t t = tail.load(std::memory_order_acquire);
         known_tail.store(t, std::memory_order_relaxed);
+        if (h != t)
+            for_items.note_found(t - h);
         return h != t;
     }
 
     // Without a lock: guesses and snapshots.
     [[nodiscard]] bool looks_empty() const noexcept {
-        std::uint32_t h = head.load(std::memory_order_relaxed);
-        return h == known_tail.load(std::memory_order_relaxed) &&
-               h == tail.load(std::memory_order_relaxed);
+        return knows_of_none() &&
+               head.load(std::memory_order_relaxed) == tail.load(std::memory_order_relaxed);
+    }
+    [[nodiscard]] bool knows_of_none() const noexcept {
+        return head.load(std::memory_order_relaxed) == known_tail.load(std::memory_order_relaxed);
     }
     [[nodiscard]] static bool turn_is_over(const counter& c) noexcept {
         return c.load(std::memory_order_relaxed) % turn == turn - 1;

@@ -45,6 +45,14 @@ public:
         return *std::launder(static_cast<T*>(slot<T>(i)));
     }
 
+    /// Asks for the cache line that will be written a little later, which whoever took the items
+    /// has: else each first item in a line waits for it.
+    template <class T>
+    void prepare_after(std::uint32_t i) noexcept {
+        constexpr std::uint32_t ahead = sizeof(T) < 64 ? 128 / sizeof(T) : 1;
+        __builtin_prefetch(slot<T>(i + ahead), 1);
+    }
+
     /// At the back: the items from number `begin` on are in `r`.
     void continue_in(ring_storage& r, std::uint32_t begin) noexcept {
         end_ = begin;
