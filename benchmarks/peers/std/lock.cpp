@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// std::mutex and the semaphore of POSIX, taken and given back: by one thread alone, and by two, each
-// of which does the work of 32 tasks one after the other. std::counting_semaphore is no match: in
-// g++ 12's library each release to zero permits is a system call.
+// std::mutex and POSIX's semaphore, taken and given back: by one thread alone, and by two, each of
+// which does the work of 32 tasks one after the other. std::counting_semaphore is no match: in the
+// library of g++ 12 each release that makes it one is a system call.
 #include "../../harness/locks.hpp"
 
 #include <mutex>
