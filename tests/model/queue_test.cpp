@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
+#include "model/items.hpp"
 #include "model/strands.hpp"
 #include "model/weaken.hpp"
 
-#include <weft/sync/error.hpp>
 #include <weft/sync/queue.hpp>
 
 #include <array>
@@ -11,65 +11,7 @@ namespace weft::model {
 
 namespace {
 
-/// Moving it from one place to the other is what the model checker watches.
-class item {
-public:
-    explicit item(int value) noexcept : value_(value) { writes(this); }
-    item(item&& other) noexcept : value_(other.value_) {
-        writes(&other);
-        writes(this);
-        other.value_ = 0;
-    }
-    item& operator=(item&&) = delete;
-    ~item() { writes(this); }
-
-    [[nodiscard]] int value() const noexcept {
-        reads(this);
-        return value_;
-    }
-
-private:
-    int value_;
-};
-
 using items = weft::queue<item, atomics>;
-
-/// What came out of a queue, and how often.
-class delivered {
-public:
-    void add(const item& i) noexcept { ++count_[static_cast<std::size_t>(i.value())]; }
-    void check_each_once(int from, int to) const noexcept {
-        for (int i = from; i <= to; ++i)
-            check(count_[static_cast<std::size_t>(i)] == 1, "each item is delivered once");
-    }
-    void drain(items& q) {
-        while (auto left = q.try_get())
-            add(*left);
-    }
-
-private:
-    std::array<int, 32> count_{};
-};
-
-auto put(items& q, int first, int last) {
-    return [&q, first, last]() -> task<> {
-        for (int i = first; i <= last; ++i)
-            co_await q.put(item(i));
-    };
-}
-
-auto get(items& q, int n, delivered& d) {
-    return [&q, n, &d]() -> task<> {
-        for (int i = 0; i < n; ++i) {
-            item got = co_await q.get();
-            d.add(got);
-        }
-    };
-}
-
-void nobody_waits(items& q) {
-    check(q.getting() == 0 && q.putting() == 0 && q.joining() == 0, "nobody is left in line");
-}
 
 // --- Putting and getting -------------------------------------------------------------------------
 
@@ -240,17 +182,6 @@ void a_put_that_is_stopped_before_another() {
 }
 
 // --- Shutting down -------------------------------------------------------------------------------
-
-/// Runs it; false: the queue was shut down.
-template <class F>
-bool unless_shut_down(F body) {
-    try {
-        home().run(std::move(body));
-        return true;
-    } catch (const weft::queue_shut_down&) {
-        return false;
-    }
-}
 
 void shut_down_while_somebody_gets() {
     items q(1);
