@@ -8,7 +8,7 @@
 //         line.look([&] { return !looks_empty(); });      // then line up, or take it
 //
 // Threads:      any; what is lost when two of them write at once is a guess.
-// Cancellation: none: it takes about a microsecond. Errors: none.
+// Cancellation: none: it takes some microseconds at most. Errors: none.
 // Cost:         nothing while those who give are on the same thread as those who wait.
 // Source:       adaptive mutexes spin while the owner runs; here past successes tell.
 #pragma once
