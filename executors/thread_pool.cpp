@@ -9,6 +9,7 @@
 #include <atomic>
 #include <csignal>
 #include <mutex>
+#include <optional>
 #include <pthread.h>
 #include <stdexcept>
 #include <string>
@@ -36,7 +37,7 @@ public:
 
     // --- Calls -----------------------------------------------------------------------------------
 
-    void submit(thread_call_base& c) {
+    void post(pool_work& c) {
         std::unique_lock lock(mutex_);
         if (closing_)
             throw state_error("the thread pool was shut down and takes no more calls");
@@ -53,20 +54,19 @@ public:
     }
 
     // True: withdrawn.
-    bool withdraw(thread_call_base& c) noexcept {
+    bool withdraw(pool_work& c) noexcept {
         std::lock_guard lock(mutex_);
         switch (c.at_) {
-        case thread_call_base::place::queue:
+        case pool_work::place::queue:
             remove(c);
             break;
-        case thread_call_base::place::handed:
+        case pool_work::place::handed:
             threads_[c.thread_]->handed = nullptr; // who finds nothing when it wakes
             break;
-        case thread_call_base::place::running:
-        case thread_call_base::place::nowhere:
+        case pool_work::place::nowhere:
             return false;
         }
-        c.at_ = thread_call_base::place::nowhere;
+        c.at_ = pool_work::place::nowhere;
         return true;
     }
 
@@ -111,7 +111,7 @@ public:
         for (worker* w = idle_; w != nullptr; w = w->next_idle)
             ++s.idle;
         s.queued = queued_;
-        s.done = done_;
+        s.begun = begun_;
         return s;
     }
 
@@ -119,35 +119,35 @@ private:
     struct worker {
         std::thread thread;
         std::atomic<std::uint32_t> parked{0};
-        thread_call_base* handed = nullptr; // guarded by the lock, as are the following
-        thread_call_base* running = nullptr;
+        pool_work* handed = nullptr;      // guarded by the lock, as are the following
+        std::stop_source* stop = nullptr; // of what runs
         worker* next_idle = nullptr;
         unsigned number = 0;
     };
 
-    void push(thread_call_base& c) noexcept {
-        c.at_ = thread_call_base::place::queue;
+    void push(pool_work& c) noexcept {
+        c.at_ = pool_work::place::queue;
         c.next_ = nullptr;
         c.previous_ = last_;
         (last_ == nullptr ? first_ : last_->next_) = &c;
         last_ = &c;
         ++queued_;
     }
-    void remove(thread_call_base& c) noexcept {
+    void remove(pool_work& c) noexcept {
         (c.previous_ == nullptr ? first_ : c.previous_->next_) = c.next_;
         (c.next_ == nullptr ? last_ : c.next_->previous_) = c.previous_;
         --queued_;
     }
     // Takes the worker on top of the idle ones and lets it go on; the caller notifies.
-    void hand(worker& w, thread_call_base& c) noexcept {
+    void hand(worker& w, pool_work& c) noexcept {
         idle_ = w.next_idle;
         w.handed = &c;
-        c.at_ = thread_call_base::place::handed;
+        c.at_ = pool_work::place::handed;
         c.thread_ = w.number;
         w.parked.store(0, std::memory_order_release); // pairs with the acquire in park()
     }
 
-    void add_thread(thread_call_base& c) {
+    void add_thread(pool_work& c) {
         try {
             auto w = std::make_unique<worker>();
             w->number = static_cast<unsigned>(threads_.size());
@@ -172,7 +172,7 @@ private:
             if (alive_ != 0)
                 return; // one thread less than could be: the others will come to it
             remove(c);
-            c.at_ = thread_call_base::place::nowhere;
+            c.at_ = pool_work::place::nowhere;
             throw;
         }
     }
@@ -180,22 +180,22 @@ private:
     void work(worker& w) noexcept {
         std::unique_lock lock(mutex_);
         while (true) {
-            thread_call_base* c = std::exchange(w.handed, nullptr);
+            pool_work* c = std::exchange(w.handed, nullptr);
             if (c == nullptr && first_ != nullptr) {
                 c = first_;
                 remove(*c);
             }
             if (c != nullptr) {
-                c->at_ = thread_call_base::place::running;
-                w.running = c;
+                c->at_ = pool_work::place::nowhere;
+                std::optional<std::stop_source> stop;
+                if (c->stop != nullptr)
+                    stop = *c->stop;
+                w.stop = stop ? &*stop : nullptr;
+                ++begun_;
                 lock.unlock();
-                c->run_(*c);
+                c->run_(*c, pool_turn::run); // which may free it
                 lock.lock();
-                w.running = nullptr;
-                ++done_;
-                lock.unlock();
-                c->leave_pool();
-                lock.lock();
+                w.stop = nullptr;
             } else if (closing_) {
                 break;
             } else {
@@ -232,24 +232,26 @@ private:
         std::unique_lock lock(mutex_);
         close();
         while (first_ != nullptr) {
-            thread_call_base& c = *first_;
+            pool_work& c = *first_;
             remove(c);
-            fail(c);
+            fail(c, lock);
         }
         for (auto& w : threads_) {
-            if (thread_call_base* c = std::exchange(w->handed, nullptr))
-                fail(*c);
-            if (w->running == nullptr || !w->running->stop_)
+            if (pool_work* c = std::exchange(w->handed, nullptr))
+                fail(*c, lock);
+            if (w->stop == nullptr)
                 continue;
-            std::stop_source source = *w->running->stop_;
+            std::stop_source source = *w->stop;
             lock.unlock(); // it runs callbacks
             source.request_stop();
             lock.lock();
         }
     }
-    static void fail(thread_call_base& c) noexcept {
-        c.error_ = std::make_exception_ptr(ipc::pool_terminated());
-        c.leave_pool();
+    static void fail(pool_work& c, std::unique_lock<std::mutex>& lock) noexcept {
+        c.at_ = pool_work::place::nowhere;
+        lock.unlock();
+        c.run_(c, pool_turn::gone);
+        lock.lock();
     }
 
     const unsigned size_;
@@ -258,10 +260,10 @@ private:
     mutable std::mutex mutex_; // for all that follows
     std::vector<std::unique_ptr<worker>> threads_;
     worker* idle_ = nullptr; // who went to sleep last is on top
-    thread_call_base* first_ = nullptr;
-    thread_call_base* last_ = nullptr;
+    pool_work* first_ = nullptr;
+    pool_work* last_ = nullptr;
     std::size_t queued_ = 0;
-    std::uint64_t done_ = 0;
+    std::uint64_t begun_ = 0;
     unsigned alive_ = 0;
     thread_pool_shutdown_op* waiters_ = nullptr;
     bool closing_ = false;
@@ -274,16 +276,17 @@ const operation_type thread_call_base::kind{cancel_call, "a thread pool's answer
 thread_call_base::homecoming::homecoming(thread_call_base& c) noexcept
     : work([](work& w) noexcept { static_cast<homecoming&>(w).call.stopped(); }), call(c) {}
 
-thread_call_base::thread_call_base(thread_pool_state& pool, run_function run) noexcept
-    : operation(kind), pool_(pool), run_(run), homecoming_(*this) {}
+thread_call_base::thread_call_base(thread_pool_state& pool, call_function f) noexcept
+    : operation(kind), pool_work(take_turn), pool_(pool), call_(f), homecoming_(*this) {}
 
 thread_call_base::thread_call_base(thread_call_base&& other) noexcept
-    : operation(std::move(other)), stop_(std::move(other.stop_)), pool_(other.pool_),
-      run_(other.run_), homecoming_(*this) {}
+    : operation(std::move(other)), pool_work(take_turn), stop_(std::move(other.stop_)),
+      pool_(other.pool_), call_(other.call_), homecoming_(*this) {}
 
 void thread_call_base::start() noexcept {
+    pool_work::stop = stop_ ? &*stop_ : nullptr;
     try {
-        pool_.submit(*this);
+        pool_.post(*this);
     } catch (...) {
         error_ = std::current_exception();
         complete();
@@ -296,7 +299,7 @@ void thread_call_base::cancel_call(operation& op) noexcept {
         self.stopped();
     } else if (self.stop_) {
         self.cancelled_.store(true,
-                              std::memory_order_release); // pairs with the acquire in leave_pool
+                              std::memory_order_release); // pairs with the acquire in take_turn
         self.stop_->request_stop(); // runs callbacks; the frame can't be resumed before we return
     }
 }
@@ -316,16 +319,26 @@ bool thread_call_base::given_up() const noexcept {
     }
 }
 
-void thread_call_base::leave_pool() noexcept {
-    if (given_up()) {
-        if (cancelled_.load(std::memory_order_acquire)) { // pairs with the release in cancel_call
-            owner().run_by->post(homecoming_); // the flags of a strand are its own thread's
+void thread_call_base::take_turn(pool_work& w, pool_turn turn) noexcept {
+    auto& self = static_cast<thread_call_base&>(w);
+    if (turn == pool_turn::gone)
+        self.error_ = std::make_exception_ptr(ipc::pool_terminated());
+    else
+        self.call_(self);
+    if (self.given_up()) {
+        // acquire: pairs with the release in cancel_call
+        if (self.cancelled_.load(std::memory_order_acquire)) {
+            self.owner().run_by->post(self.homecoming_); // a strand's flags are its own thread's
             return;
         }
-        error_ = std::make_exception_ptr(ipc::pool_terminated()); // it was the pool that asked
+        self.error_ = std::make_exception_ptr(ipc::pool_terminated()); // it was the pool that asked
     }
-    wake_from_anywhere();
+    self.wake_from_anywhere();
 }
+
+void post(thread_pool_state& pool, pool_work& w) { pool.post(w); }
+
+bool withdraw(thread_pool_state& pool, pool_work& w) noexcept { return pool.withdraw(w); }
 
 // --- Shutdown ------------------------------------------------------------------------------------
 

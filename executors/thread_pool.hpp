@@ -7,7 +7,7 @@
 //             std::istreambuf_iterator<char> begin(file), end;
 //             return static_cast<std::size_t>(std::count(begin, end, '\n'));
 //         };
-//         co_return co_await pool.submit(count, std::move(path));
+//         co_return co_await pool.call(count, std::move(path));
 //     }
 //
 // A function that can be called with a std::stop_token in front of its arguments, and not without,
@@ -26,7 +26,10 @@
 //               a wake-up each way.
 // Source:       concurrent.futures.ThreadPoolExecutor; idle threads are woken last in, first out,
 //               each at a futex of its own.
+//
+// Those who write executors hand their own nodes in: see detail/pool_work.hpp.
 #pragma once
+#include <weft/executors/detail/pool_work.hpp>
 #include <weft/runtime/detail/operation.hpp>
 #include <weft/runtime/task.hpp>
 
@@ -55,7 +58,7 @@ struct thread_pool_statistics {
     unsigned threads = 0; // that exist
     unsigned idle = 0;
     std::size_t queued = 0;
-    std::uint64_t done = 0; // calls that have ended, in whatever way
+    std::uint64_t begun = 0; // calls that had their turn, or have it
 };
 
 namespace detail {
@@ -77,7 +80,7 @@ public:
     /// Calls `function(arguments...)` on a thread of the pool, once this is awaited. Both are moved
     /// or copied here.
     template <class F, class... A>
-    [[nodiscard]] auto submit(F&& function, A&&... arguments) {
+    [[nodiscard]] auto call(F&& function, A&&... arguments) {
         return detail::thread_call<std::decay_t<F>, std::decay_t<A>...>(
             *state_, std::forward<F>(function), std::forward<A>(arguments)...);
     }
@@ -91,6 +94,9 @@ public:
     /// A snapshot.
     [[nodiscard]] thread_pool_statistics statistics() const;
 
+    /// For those who write executors.
+    [[nodiscard]] detail::thread_pool_state& state() noexcept { return *state_; }
+
 private:
     std::unique_ptr<detail::thread_pool_state> state_;
 };
@@ -99,8 +105,8 @@ private:
 
 namespace detail {
 
-/// A call that waits or runs, whatever it is of; a node of the pool's queue.
-class thread_call_base : public operation {
+/// A call that waits or runs, whatever it is of.
+class thread_call_base : public operation, private pool_work {
 public:
     thread_call_base(thread_call_base&& other) noexcept;
     thread_call_base& operator=(thread_call_base&&) = delete;
@@ -115,37 +121,30 @@ public:
     }
 
 protected:
-    using run_function = void (*)(thread_call_base&) noexcept;
+    using call_function = void (*)(thread_call_base&) noexcept;
 
-    thread_call_base(thread_pool_state& pool, run_function run) noexcept;
+    thread_call_base(thread_pool_state& pool, call_function f) noexcept;
     ~thread_call_base() = default;
 
     std::exception_ptr error_;
     std::optional<std::stop_source> stop_; // of functions that take a token
 
 private:
-    friend class thread_pool_state;
     struct homecoming : work {
         explicit homecoming(thread_call_base& c) noexcept;
         thread_call_base& call;
     };
 
     void start() noexcept;
-    /// On the pool's thread, or that of who destroys the pool: the last that is done with it there.
-    void leave_pool() noexcept;
+    static void take_turn(pool_work& w, pool_turn turn) noexcept;
     [[nodiscard]] bool given_up() const noexcept;
     static void cancel_call(operation& op) noexcept;
     static const operation_type kind;
 
     thread_pool_state& pool_;
-    run_function run_;
+    call_function call_;
     homecoming homecoming_;
     std::atomic<bool> cancelled_{false};
-    // Guarded by the pool's lock.
-    thread_call_base* next_ = nullptr;
-    thread_call_base* previous_ = nullptr;
-    enum class place : std::uint8_t { nowhere, queue, handed, running } at_ = place::nowhere;
-    unsigned thread_ = 0; // to which it was handed
 };
 
 template <class F, class... A>

@@ -80,13 +80,13 @@ TEST_CASE("thread_pool: functions run on other threads, and their results come b
     run([]() -> task<> {
         thread_pool pool({.threads = 2});
         auto here = std::this_thread::get_id();
-        auto there = co_await pool.submit([] { return std::this_thread::get_id(); });
+        auto there = co_await pool.call([] { return std::this_thread::get_id(); });
         CHECK(there != here);
         CHECK(std::this_thread::get_id() == here);
-        int five = co_await pool.submit(std::plus<>(), 2, 3);
+        int five = co_await pool.call(std::plus<>(), 2, 3);
         CHECK(five == 5);
         // What can only be moved, and what is only referred to.
-        auto grown = co_await pool.submit(
+        auto grown = co_await pool.call(
             [](std::unique_ptr<int> p) {
                 ++*p;
                 return p;
@@ -94,9 +94,9 @@ TEST_CASE("thread_pool: functions run on other threads, and their results come b
             std::make_unique<int>(1));
         CHECK(*grown == 2);
         int target = 0;
-        int& same = co_await pool.submit([&target]() -> int& { return target; });
+        int& same = co_await pool.call([&target]() -> int& { return target; });
         CHECK(&same == &target);
-        co_await pool.submit([](int& n) { n = 7; }, std::ref(target));
+        co_await pool.call([](int& n) { n = 7; }, std::ref(target));
         CHECK(target == 7);
         co_await pool.shutdown();
     }());
@@ -105,9 +105,9 @@ TEST_CASE("thread_pool: functions run on other threads, and their results come b
 TEST_CASE("thread_pool: exceptions come back as they were") {
     run([]() -> task<> {
         thread_pool pool({.threads = 1});
-        co_await fails_with<std::out_of_range>(pool.submit([] { throw std::out_of_range("x"); }));
-        co_await fails_with<int>(pool.submit([]() -> std::string { throw 5; }));
-        int one = co_await pool.submit([] { return 1; });
+        co_await fails_with<std::out_of_range>(pool.call([] { throw std::out_of_range("x"); }));
+        co_await fails_with<int>(pool.call([]() -> std::string { throw 5; }));
+        int one = co_await pool.call([] { return 1; });
         CHECK(one == 1);
     }());
 }
@@ -119,7 +119,7 @@ TEST_CASE("thread_pool: threads are started when they are needed, and idle ones 
         CHECK(pool.size() == 4);
         CHECK(pool.statistics().threads == 0);
         for (int i = 0; i != 20; ++i) {
-            co_await pool.submit([] {});
+            co_await pool.call([] {});
             co_await eventually([&] { return pool.statistics().idle == 1; });
         }
         CHECK(pool.statistics().threads == 1);
@@ -127,7 +127,7 @@ TEST_CASE("thread_pool: threads are started when they are needed, and idle ones 
         gate g;
         co_await with_task_group([&](task_group& group) -> task<> {
             for (int i = 0; i != 10; ++i)
-                group.spawn(pool.submit([&g] { g.pass(); }));
+                group.spawn(pool.call([&g] { g.pass(); }));
             co_await eventually([&] { return g.arrived == 4; });
             auto s = pool.statistics();
             CHECK(s.threads == 4);
@@ -135,7 +135,7 @@ TEST_CASE("thread_pool: threads are started when they are needed, and idle ones 
             CHECK(s.queued == 6);
             g.open();
         });
-        CHECK(pool.statistics().done == 30);
+        CHECK(pool.statistics().begun == 30);
         CHECK(pool.statistics().threads == 4);
     }());
 }
@@ -146,7 +146,7 @@ TEST_CASE("thread_pool: calls begin in the order of their submission", "[CF-TPE-
         std::vector<int> order;
         std::vector<task<>> all;
         for (int i = 0; i != 1000; ++i)
-            all.push_back(as_task(pool.submit([&order, i] { order.push_back(i); })));
+            all.push_back(as_task(pool.call([&order, i] { order.push_back(i); })));
         co_await when_all(std::move(all));
         CHECK(std::is_sorted(order.begin(), order.end()));
         CHECK(order.size() == 1000);
@@ -163,10 +163,10 @@ TEST_CASE("thread_pool: a queued call that is stopped is withdrawn at once") {
         thread_pool pool({.threads = 1});
         gate g;
         bool ran = false;
-        auto busy = spawn(pool.submit([&g] { g.pass(); }));
+        auto busy = spawn(pool.call([&g] { g.pass(); }));
         co_await eventually([&] { return g.arrived == 1; });
         time_point start = now();
-        co_await fails_with<timeout_error>(with_timeout(10ms, pool.submit([&ran] { ran = true; })));
+        co_await fails_with<timeout_error>(with_timeout(10ms, pool.call([&ran] { ran = true; })));
         CHECK(now() - start < 1s);
         CHECK(pool.statistics().queued == 0);
         g.open();
@@ -188,7 +188,7 @@ TEST_CASE("thread_pool: a running function is asked through its token, and await
             ended = true;
             return n;
         };
-        auto t = spawn(pool.submit(polite, 5));
+        auto t = spawn(pool.call(polite, 5));
         co_await eventually([&] { return begun.load(); });
         t.cancel();
         co_await fails_with<cancelled_error>(t.join());
@@ -207,7 +207,7 @@ TEST_CASE("thread_pool: a function without a token is awaited, and delivers", "[
                 g.pass();
                 return 5;
             };
-            delivered = co_await pool.submit(call);
+            delivered = co_await pool.call(call);
             co_await sleep_for(1h); // the stop comes here
         };
         auto t = spawn(body());
@@ -234,11 +234,11 @@ TEST_CASE("thread_pool: an error in a call that is being stopped is seen, unless
                 throw cancelled_error();
             throw std::out_of_range("in the middle");
         };
-        auto loud = spawn(pool.submit(fail, false));
+        auto loud = spawn(pool.call(fail, false));
         co_await eventually([&] { return begun == 1; });
         loud.cancel();
         co_await fails_with<std::out_of_range>(loud.join());
-        auto polite = spawn(pool.submit(fail, true));
+        auto polite = spawn(pool.call(fail, true));
         co_await eventually([&] { return begun == 2; });
         polite.cancel();
         co_await fails_with<cancelled_error>(polite.join());
@@ -252,12 +252,12 @@ TEST_CASE("thread_pool: shutdown finishes what was accepted and refuses the rest
         std::atomic<int> ran = 0;
         std::vector<task_handle<>> all;
         for (int i = 0; i != 50; ++i)
-            all.push_back(spawn(pool.submit([&ran] { ++ran; })));
+            all.push_back(spawn(pool.call([&ran] { ++ran; })));
         co_await yield();
         co_await pool.shutdown();
         CHECK(ran == 50);
         CHECK(pool.statistics().threads == 0);
-        co_await fails_with<state_error>(pool.submit([] {}));
+        co_await fails_with<state_error>(pool.call([] {}));
         co_await pool.shutdown();
         for (auto& h : all)
             co_await h.join();
@@ -268,10 +268,10 @@ TEST_CASE("thread_pool: a stopped wait for the end doesn't hold the end up") {
     run([]() -> task<> {
         thread_pool pool({.threads = 1});
         gate g;
-        auto busy = spawn(pool.submit([&g] { g.pass(); }));
+        auto busy = spawn(pool.call([&g] { g.pass(); }));
         co_await eventually([&] { return g.arrived == 1; });
         co_await fails_with<timeout_error>(with_timeout(10ms, pool.shutdown()));
-        co_await fails_with<state_error>(pool.submit([] {}));
+        co_await fails_with<state_error>(pool.call([] {}));
         g.open();
         co_await pool.shutdown();
         co_await busy.join();
@@ -288,9 +288,9 @@ TEST_CASE("thread_pool: destruction fails what waits, asks what runs, and waits 
                 ::poll(nullptr, 0, 1);
             ended = true;
         };
-        auto running = spawn(pool->submit(polite));
+        auto running = spawn(pool->call(polite));
         co_await eventually([&] { return begun.load(); });
-        auto queued = spawn(pool->submit([&ran] { ran = true; }));
+        auto queued = spawn(pool->call([&ran] { ran = true; }));
         co_await eventually([&] { return pool->statistics().queued == 1; });
         pool.reset();
         CHECK(ended);
@@ -302,14 +302,14 @@ TEST_CASE("thread_pool: destruction fails what waits, asks what runs, and waits 
 
 TEST_CASE("thread_pool: tasks of any loop and plain threads use the same pool") {
     thread_pool pool({.threads = 2});
-    int from_here = sync_wait(pool.submit(std::plus<>(), 20, 22));
+    int from_here = sync_wait(pool.call(std::plus<>(), 20, 22));
     CHECK(from_here == 42);
     runtime rt({.loops = 3});
     std::atomic<int> right = 0, at_home = 0; // CHECK is for one thread
     rt.run([&](runtime& r, thread_pool& p) -> task<> {
         auto many = [&](loop& home, thread_pool& threads) -> task<> {
             for (int i = 0; i != 500; ++i) {
-                int next = co_await threads.submit([i] { return i + 1; }); // coroutine-lint: an int
+                int next = co_await threads.call([i] { return i + 1; }); // coroutine-lint: an int
                 right += next == i + 1 ? 1 : 0;
                 at_home += &this_loop() == &home ? 1 : 0;
             }
@@ -324,7 +324,7 @@ TEST_CASE("thread_pool: tasks of any loop and plain threads use the same pool") 
 TEST_CASE("thread_pool: its threads take no signals of the program") {
     run([]() -> task<> {
         thread_pool pool({.threads = 1});
-        auto mask = co_await pool.submit([] {
+        auto mask = co_await pool.call([] {
             sigset_t s;
             ::pthread_sigmask(SIG_SETMASK, nullptr, &s);
             return s;
@@ -342,7 +342,7 @@ TEST_CASE("thread_pool: idle threads use no CPU") {
         gate g;
         co_await with_task_group([&](task_group& group) -> task<> {
             for (int i = 0; i != 4; ++i)
-                group.spawn(pool.submit([&g] { g.pass(); }));
+                group.spawn(pool.call([&g] { g.pass(); }));
             co_await eventually([&] { return g.arrived == 4; });
             g.open();
         });
@@ -380,8 +380,8 @@ TEST_CASE("thread_pool: each call has one outcome while calls are stopped at ran
                     std::this_thread::yield();
                 return n;
             };
-            int n = kind % 2 == 0 ? co_await pool.submit(plain, 3)   // coroutine-lint: ints only
-                                  : co_await pool.submit(polite, 3); // coroutine-lint: ints only
+            int n = kind % 2 == 0 ? co_await pool.call(plain, 3)   // coroutine-lint: ints only
+                                  : co_await pool.call(polite, 3); // coroutine-lint: ints only
             delivered += n == 3 ? 1 : 0;
         };
         auto storm = [&](unsigned s) -> task<> {
@@ -403,7 +403,7 @@ TEST_CASE("thread_pool: each call has one outcome while calls are stopped at ran
         CHECK(delivered <= ran);
         auto s = pool.statistics();
         CHECK(s.queued == 0);
-        CHECK(static_cast<int>(s.done) == ran);
+        CHECK(static_cast<int>(s.begun) == ran);
         co_await pool.shutdown();
     }(rt, seed));
 }

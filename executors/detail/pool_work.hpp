@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT
+// What a thread pool runs: a node that lives in whoever hands it in. For those who write executors.
+//
+//     struct note : weft::detail::pool_work {
+//         note() noexcept : pool_work(take_turn) {}
+//         static void take_turn(pool_work& w, weft::detail::pool_turn turn) noexcept {
+//             bool lost = turn == weft::detail::pool_turn::gone;
+//             fmt::print("{}\n", lost ? "the pool was destroyed before" : "on its thread");
+//             static_cast<note&>(w).done.store(true);      // from here on the node may be freed
+//         }
+//         std::atomic<bool> done{false};
+//     };
+//
+// Threads:      post and withdraw, from any. `run` is called on a thread of the pool, or with
+//               `gone` on the one that destroys the pool: once for each posted node that wasn't
+//               withdrawn.
+// Cancellation: withdraw takes a node back that hasn't had its turn. Where `stop` is set, it is
+//               asked when the pool is destroyed while the node runs.
+// Errors:       post throws state_error after shutdown, std::system_error if there is no thread
+//               and none can be started; then the node was not taken.
+// Cost:         no allocation. Source: none.
+#pragma once
+#include <cstdint>
+#include <stop_token>
+
+namespace weft::detail {
+
+class thread_pool_state;
+
+enum class pool_turn : std::uint8_t {
+    run,  // on a thread of the pool
+    gone, // the pool is being destroyed: it won't come to this any more
+};
+
+class pool_work {
+public:
+    using turn_function = void (*)(pool_work&, pool_turn) noexcept;
+
+    explicit pool_work(turn_function f) noexcept : run_(f) {}
+    pool_work(const pool_work&) = delete;
+    pool_work& operator=(const pool_work&) = delete;
+
+    /// Asked to stop if the pool is destroyed while this runs. Set before the node is posted, and
+    /// stays until `run` is called; null: it isn't asked.
+    std::stop_source* stop = nullptr;
+
+protected:
+    ~pool_work() = default;
+
+private:
+    friend class thread_pool_state;
+    turn_function run_;
+    // Guarded by the pool's lock.
+    pool_work* next_ = nullptr;
+    pool_work* previous_ = nullptr;
+    enum class place : std::uint8_t { nowhere, queue, handed } at_ = place::nowhere;
+    unsigned thread_ = 0; // to which it was handed
+};
+
+/// Hands a node in. It gets its turn after those that came before.
+void post(thread_pool_state& pool, pool_work& w);
+/// Takes a node back. False: it has had its turn, or has it now. Precondition: it was posted, and
+/// is still there.
+bool withdraw(thread_pool_state& pool, pool_work& w) noexcept;
+
+} // namespace weft::detail
