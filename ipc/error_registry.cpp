@@ -202,7 +202,8 @@ std::exception_ptr decode_nothing(archive_reader&, const remote_error* cause) {
 }
 template <class E>
 void register_textless() {
-    static const error_entry entry(typeid(E), encode_nothing<E>, decode_nothing<E>);
+    static const error_entry entry(typeid(E), encode_nothing<E>, decode_nothing<E>,
+                                   detail::copier<E>());
 }
 
 void register_known() {
@@ -328,8 +329,9 @@ void encode_current(archive_writer& out, std::string_view trace) {
 
 } // namespace
 
-error_entry::error_entry(const std::type_info& type, encode_function e, decode_function d)
-    : encode(e), decode(d), name_(type.name()), id_(detail::hash_of_name(name_)) {
+error_entry::error_entry(const std::type_info& type, encode_function e, decode_function d,
+                         copy_function c)
+    : encode(e), decode(d), copy(c), name_(type.name()), id_(detail::hash_of_name(name_)) {
     table& t = table::instance();
     std::lock_guard lock(t.mutex);
     auto [place, fresh] = t.by_id.try_emplace(id_, this);
@@ -377,6 +379,21 @@ std::exception_ptr decode_error(archive_reader& in) {
         }
     }
     return std::make_exception_ptr(remote);
+}
+
+std::exception_ptr copy_error(const std::exception_ptr& e) noexcept {
+    try {
+        register_known();
+        try {
+            std::rethrow_exception(e);
+        } catch (...) {
+            const error_entry* entry =
+                table::instance().find(detail::hash_of_name(current_type_name().c_str()));
+            return entry == nullptr || entry->copy == nullptr ? e : entry->copy();
+        }
+    } catch (...) { // no memory, or its copy constructor threw
+        return std::current_exception();
+    }
 }
 
 } // namespace weft::ipc

@@ -11,6 +11,9 @@
 // Any other type arrives as remote_error, with its name and text. One that is known carries a
 // remote_error with the trace inside of it (std::nested_exception), where the trace could be had.
 //
+// What is known can also be copied, so that each of several who ask for a result gets an exception
+// that nobody else changes.
+//
 // Threads:      any.
 // Cancellation: none.
 // Errors:       registering throws std::bad_alloc only. Encoding never fails: what can't be told
@@ -22,6 +25,7 @@
 
 #include <exception>
 #include <stdexcept>
+#include <type_traits>
 #include <typeinfo>
 
 namespace weft::ipc {
@@ -33,8 +37,11 @@ public:
     using encode_function = void (*)(archive_writer& out);
     /// Makes the exception, with `cause` inside of it unless that is null.
     using decode_function = std::exception_ptr (*)(archive_reader& in, const remote_error* cause);
+    /// Called in the handler of the exception: makes another one like it. Null: can't be copied.
+    using copy_function = std::exception_ptr (*)();
 
-    error_entry(const std::type_info& type, encode_function encode, decode_function decode);
+    error_entry(const std::type_info& type, encode_function encode, decode_function decode,
+                copy_function copy);
     error_entry(const error_entry&) = delete;
     error_entry& operator=(const error_entry&) = delete;
 
@@ -43,6 +50,7 @@ public:
 
     const encode_function encode;
     const decode_function decode;
+    const copy_function copy;
 
 private:
     const char* name_;
@@ -58,6 +66,9 @@ bool register_error();
 void encode_error(archive_writer& out, const std::exception_ptr& e, std::string_view trace = {});
 /// What encode_error wrote. Throws codec_error if it isn't that.
 [[nodiscard]] std::exception_ptr decode_error(archive_reader& in);
+/// Another exception with the same content, if the type is known, else `e` itself. What is nested
+/// inside is shared. Without memory for it, std::bad_alloc is what comes.
+[[nodiscard]] std::exception_ptr copy_error(const std::exception_ptr& e) noexcept;
 
 // -------------------------------------------------------------------------------------------------
 
@@ -99,6 +110,37 @@ std::exception_ptr decode_known(archive_reader& in, const remote_error* cause) {
         return error_around(E(ipc::decode<std::string>(in)), cause);
 }
 
+template <class E>
+std::exception_ptr copy_known() {
+    try {
+        throw;
+    } catch (const E& e) {
+        if constexpr (std::is_polymorphic_v<E> && !std::is_final_v<E>) {
+            const auto* nested = dynamic_cast<const std::nested_exception*>(&e);
+            if (nested != nullptr && nested->nested_ptr() != nullptr) {
+                try {
+                    nested->rethrow_nested();
+                } catch (...) { // what is being handled goes inside
+                    try {
+                        std::throw_with_nested(E(e));
+                    } catch (...) {
+                        return std::current_exception();
+                    }
+                }
+            }
+        }
+        return std::make_exception_ptr(E(e));
+    }
+}
+
+template <class E>
+constexpr error_entry::copy_function copier() noexcept {
+    if constexpr (std::is_copy_constructible_v<E>)
+        return copy_known<E>;
+    else
+        return nullptr;
+}
+
 } // namespace detail
 
 template <class E>
@@ -107,7 +149,8 @@ bool register_error() {
         codable<E> ||
             (std::is_base_of_v<std::exception, E> && std::is_constructible_v<E, std::string>),
         "an error type travels by its codec, or by what() if it can be made from a std::string");
-    static const error_entry entry(typeid(E), detail::encode_known<E>, detail::decode_known<E>);
+    static const error_entry entry(typeid(E), detail::encode_known<E>, detail::decode_known<E>,
+                                   detail::copier<E>());
     return true;
 }
 

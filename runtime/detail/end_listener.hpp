@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// A list of those who are told when something has ended: a started task, a promise.
+// A list of those who are told when something has ended: a started task, a promise, a future.
 //
-// Threads:      one. Cancellation: whoever doesn't want to be told any more is removed.
+// Threads:      one, or whoever holds the list's lock.
+// Cancellation: whoever doesn't want to be told any more is removed.
 // Errors:       none. Cost: O(1), no allocation. Source: none.
 #pragma once
 
@@ -50,6 +51,12 @@ public:
         if (last_ == &l)
             last_ = l.previous == &l ? nullptr : l.previous;
         l.next = l.previous = nullptr;
+    }
+    /// All of them, as a list of their own.
+    [[nodiscard]] end_listeners take() noexcept {
+        end_listeners taken = *this;
+        last_ = nullptr;
+        return taken;
     }
     void tell_all(bool failed) noexcept {
         while (last_ != nullptr) {

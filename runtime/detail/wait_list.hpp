@@ -290,7 +290,7 @@ public:
                        std::source_location where = std::source_location::current()) {
         return !this->begin(h, where) || suspends_until();
     }
-    auto await_resume() {
+    decltype(auto) await_resume() {
         disarm();
         return this->result(passed_);
     }
