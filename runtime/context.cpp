@@ -32,11 +32,11 @@ struct release_at_exit {
     ~release_at_exit() { context_data_ref(std::exchange(of_thread.data, nullptr)); }
     void attach() const noexcept {}
 };
-thread_local release_at_exit exit_guard;
+thread_local release_at_exit context_exit_guard;
 
 constinit context_data empty_data(0, 0);
 
-std::uint64_t new_identity() noexcept {
+std::uint64_t new_context_identity() noexcept {
     static std::atomic<std::uint64_t> last{0};
     return last.fetch_add(1, std::memory_order_relaxed) + 1;
 }
@@ -53,7 +53,7 @@ context_place here() noexcept {
 // Replaces what is current and gives back what was, references included.
 context_data* exchange(strand* at, context_data* data, bool own) noexcept {
     if (at == nullptr) {
-        exit_guard.attach();
+        context_exit_guard.attach();
         of_thread.own = own;
         return std::exchange(of_thread.data, data);
     }
@@ -150,7 +150,7 @@ void change_in_place(context_data& d, std::uint32_t place, context_value* v) noe
 context_data_ref own_data(const context_place& p) {
     if (p.own && p.data != nullptr)
         return context_data_ref::to(p.data);
-    context_data_ref made = copy_for(new_identity(), p.data == nullptr ? empty_data : *p.data);
+    context_data_ref made = copy_for(new_context_identity(), p.data == nullptr ? empty_data : *p.data);
     put(p.at, made);
     return made;
 }
@@ -308,7 +308,7 @@ void context::enter() {
         throw state_error("a context was entered that is entered already");
     try {
         if (!has_identity_)
-            data_ = detail::copy_for(detail::new_identity(), data_ ? *data_ : detail::empty_data);
+            data_ = detail::copy_for(detail::new_context_identity(), data_ ? *data_ : detail::empty_data);
     } catch (...) {
         entered_.store(false, std::memory_order_release);
         throw;

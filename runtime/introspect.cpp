@@ -85,7 +85,7 @@ const strand* oldest_child(const strand& s) noexcept {
     return c;
 }
 
-task_info describe(const strand& s, const strand* running, const promise_base* here,
+task_info info_of(const strand& s, const strand* running, const promise_base* here,
                    const std::source_location& at, int max_awaits) {
     task_info t;
     t.name = s.name == nullptr ? "" : s.name;
@@ -156,7 +156,7 @@ task_tree capture(const capture_options& options, const promise_base* here,
                 tree.complete = false;
                 break;
             }
-            task_info t = describe(*s, running, here, at, options.max_awaits);
+            task_info t = info_of(*s, running, here, at, options.max_awaits);
             t.parent = above;
             t.depth = depth;
             tree.tasks.push_back(std::move(t));

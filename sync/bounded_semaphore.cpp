@@ -7,7 +7,7 @@ namespace weft {
 
 namespace {
 
-std::uint32_t checked(std::ptrdiff_t permits) {
+std::uint32_t checked_bound(std::ptrdiff_t permits) {
     if (permits < 0)
         throw std::invalid_argument("a bounded_semaphore can't begin with less than no permit");
     if (permits > bounded_semaphore::max())
@@ -18,7 +18,7 @@ std::uint32_t checked(std::ptrdiff_t permits) {
 } // namespace
 
 bounded_semaphore::bounded_semaphore(std::ptrdiff_t permits)
-    : initial_(checked(permits)), line_(initial_) {}
+    : initial_(checked_bound(permits)), line_(initial_) {}
 
 bounded_semaphore::~bounded_semaphore() {
     WEFT_ASSERT(!line_.has_waiters(),

@@ -7,7 +7,7 @@ namespace weft {
 
 namespace {
 
-std::ptrdiff_t checked(std::ptrdiff_t total) {
+std::ptrdiff_t checked_total(std::ptrdiff_t total) {
     if (total < 1)
         throw std::invalid_argument("a capacity_limiter has one token at least");
     return total;
@@ -15,7 +15,7 @@ std::ptrdiff_t checked(std::ptrdiff_t total) {
 
 } // namespace
 
-capacity_limiter::capacity_limiter(std::ptrdiff_t total) : total_(checked(total)) {}
+capacity_limiter::capacity_limiter(std::ptrdiff_t total) : total_(checked_total(total)) {}
 
 capacity_limiter::~capacity_limiter() {
     detail::short_hold held(lock_); // whoever woke the last one has let go of it
@@ -107,7 +107,7 @@ void capacity_limiter::release(const void* borrower) {
 }
 
 void capacity_limiter::set_total(std::ptrdiff_t n) {
-    checked(n);
+    checked_total(n);
     detail::woken_list woken;
     {
         detail::short_hold held(lock_);

@@ -71,7 +71,7 @@ def subproject() -> None:
         "[wrap-file]\ndirectory = weft\n\n[provide]\ndependency_names = weft\n")
     build = work / "build"
     options = [f"--prefix={prefix}", "--libdir=lib", "-Doptimization=0", "-Ddebug=false", "--force-fallback-for=weft",
-               "-Dweft:default_library=both"]
+               "-Dweft:default_library=both", "-Dweft:single_unit=true"]
     if (build / "build.ninja").exists():
         run("meson", "setup", "--reconfigure", *options, build, consumer)
     else:
