@@ -25,6 +25,17 @@ remote_error::remote_error(std::string_view type_name, std::string_view text,
           said{std::string(cut(type_name)), std::string(cut(text)), std::string(cut(trace))})) {}
 remote_error::~remote_error() = default;
 
+process_error::~process_error() = default;
+
+buffer_too_short::buffer_too_short(std::span<const std::byte> message, std::size_t room)
+    : process_error("a message of " + std::to_string(message.size()) +
+                    " bytes doesn't fit into the " + std::to_string(room) +
+                    " that there is room for"),
+      message_(std::make_shared<const std::vector<std::byte>>(message.begin(), message.end())) {}
+buffer_too_short::~buffer_too_short() = default;
+
+authentication_error::~authentication_error() = default;
+
 worker_lost::worker_lost(int pid, exit_status status)
     : error("worker " + std::to_string(pid) + " was lost: it " + (status.killed() ? "was " : "") +
             status.text()),

@@ -21,9 +21,12 @@
 #include <weft/ipc/exit_status.hpp>
 #include <weft/runtime/error.hpp>
 
+#include <cstddef>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace weft::ipc {
 
@@ -55,6 +58,32 @@ private:
         std::string type_name, text, trace;
     };
     std::shared_ptr<const said> said_;
+};
+
+/// Base of what goes wrong between processes that talk to each other.
+class process_error : public error {
+public:
+    using error::error;
+    ~process_error() override;
+};
+
+/// A message didn't fit into the room that was given for it. It has been read, and is here.
+class buffer_too_short : public process_error {
+public:
+    buffer_too_short(std::span<const std::byte> message, std::size_t room);
+    ~buffer_too_short() override;
+    /// All of it.
+    [[nodiscard]] const std::vector<std::byte>& message() const noexcept { return *message_; }
+
+private:
+    std::shared_ptr<const std::vector<std::byte>> message_;
+};
+
+/// The peer could not show that it knows the key, or is somebody who isn't let in.
+class authentication_error : public process_error {
+public:
+    using process_error::process_error;
+    ~authentication_error() override;
 };
 
 /// A worker process ended while it held the task. Nothing is known about how far the task came.

@@ -28,6 +28,10 @@ truncated_error::truncated_error(std::string partial, std::size_t expected)
               : fmt::format("the stream ended after {} of {} bytes", partial.size(), expected)),
       partial_(std::move(partial)), expected_(expected) {}
 
+truncated_error::truncated_error(std::size_t came, std::size_t expected)
+    : eof_error(fmt::format("the stream ended after {} of {} bytes", came, expected)),
+      expected_(expected) {}
+
 interrupted_error::interrupted_error(int signal)
     : error(fmt::format("interrupted by signal {} ({})", signal, ::strsignal(signal))),
       signal_(signal) {}

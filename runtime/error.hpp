@@ -67,6 +67,8 @@ public:
 class truncated_error : public eof_error {
 public:
     truncated_error(std::string partial, std::size_t expected);
+    /// Where the bytes are nobody's business.
+    truncated_error(std::size_t came, std::size_t expected);
     ~truncated_error() override;
     /// The bytes that came; they have been consumed.
     [[nodiscard]] const std::string& partial() const noexcept { return partial_; }

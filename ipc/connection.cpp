@@ -1,0 +1,366 @@
+// SPDX-License-Identifier: MIT
+#include <weft/ipc/connection.hpp>
+
+#include "impl/connection_state.hpp"
+
+#include <weft/runtime/pipe.hpp>
+#include <weft/runtime/task_group.hpp>
+#include <weft/runtime/timeout.hpp>
+#include <weft/runtime/unix_socket.hpp>
+
+#include <algorithm>
+#include <array>
+#include <string>
+
+namespace weft::ipc {
+
+namespace detail {
+
+namespace {
+
+using weft::detail::no_position;
+
+// Lives while a message is being sent. If that ends early the stream can't go on after it.
+class message_guard {
+public:
+    explicit message_guard(connection_state& s) noexcept : state_(s) {}
+    message_guard(const message_guard&) = delete;
+    message_guard& operator=(const message_guard&) = delete;
+    ~message_guard() {
+        if (begun_ && !whole_)
+            state_.end_sending();
+    }
+    void begun() noexcept { begun_ = true; }
+    void whole() noexcept { whole_ = true; }
+
+private:
+    connection_state& state_;
+    bool begun_ = false;
+    bool whole_ = false;
+};
+
+void check_count(connection_state& s, std::span<const std::byte> said, std::size_t n) {
+    if (said.size() == 1 && n % 256 == static_cast<std::size_t>(said[0]))
+        return;
+    s.give_up();
+    throw protocol_error("another number of descriptors came than was announced");
+}
+
+// While a long message is under way, the peer may be sending one too, and neither would read: so
+// the next message is taken in meanwhile. Whoever receives finds it, and whatever goes wrong here.
+task<> read_ahead(connection_state& s) {
+    permit turn = co_await s.to_receive.take();
+    if (!s.may_receive() || s.holds_something())
+        co_return;
+    try {
+        std::size_t n = 1;
+        while (n != 0 && !s.incoming.complete() && !s.incoming.bad() &&
+               s.incoming.length().value_or(0) <= s.limit) {
+            std::span<std::byte> room = s.incoming.space();
+            if (s.over == channel::unix_socket && !s.incoming.begun()) {
+                // Perhaps it isn't a message that comes next.
+                received_message m = co_await weft::detail::receive_message_op(s.fd(), room);
+                if (!m.descriptors().empty()) {
+                    check_count(s, room.first(m.size()), m.descriptors().size());
+                    s.early_descriptors = std::move(m.descriptors());
+                    break;
+                }
+                n = m.size();
+            } else {
+                n = co_await weft::detail::recv_op(s.fd(), room);
+            }
+            s.incoming.commit(n);
+        }
+    } catch (const std::exception&) { // whoever receives will hear of it
+    }
+    s.note_held();
+}
+
+// Header and message leave together, so that a small message is one segment.
+task<> write_message(connection_state& s, std::span<const std::byte> message) {
+    const frame_header header(message.size());
+    std::span<const std::byte> head = header.bytes();
+    message_guard guard(s);
+    while (!head.empty()) {
+        const std::array<const_buffer, 2> parts{head, message};
+        std::size_t n = 0;
+        if (s.over == channel::pipe)
+            n = co_await weft::detail::write_op(s.fd(), no_position, std::span(parts));
+        else
+            n = co_await weft::detail::send_parts_op(s.fd(), std::span(parts));
+        guard.begun();
+        std::size_t of_head = std::min(n, head.size());
+        head = head.subspan(of_head);
+        message = message.subspan(n - of_head);
+    }
+    if (s.over == channel::pipe) {
+        while (!message.empty())
+            message =
+                message.subspan(co_await weft::detail::write_op(s.fd(), no_position, message));
+    } else if (!message.empty()) {
+        std::exception_ptr failure;
+        co_await with_task_group([&](task_group& g) -> task<> {
+            auto ahead = g.spawn(read_ahead(s));
+            try {
+                co_await weft::detail::send_all_op(s.fd(), message);
+                guard.whole(); // a stop that comes now is too late to tear anything
+            } catch (const std::exception&) {
+                failure = std::current_exception();
+            }
+            ahead.cancel();
+        });
+        if (failure)
+            std::rethrow_exception(failure);
+    }
+    guard.whole();
+}
+
+// In the turn to receive. Until the message is complete, or has `limit` bytes too many.
+task<> read_message(connection_state& s, std::uint64_t limit) {
+    limit = std::min(limit, s.limit);
+    while (true) {
+        if (s.incoming.bad()) {
+            s.give_up();
+            s.incoming.check();
+        }
+        if (s.incoming.length().value_or(0) > limit) {
+            s.end_receiving();
+            throw limit_error("a message of " + std::to_string(*s.incoming.length()) +
+                              " bytes came where " + std::to_string(limit) + " are allowed");
+        }
+        if (s.incoming.complete())
+            co_return;
+        std::span<std::byte> room = s.incoming.space();
+        std::size_t n = 0;
+        if (s.over == channel::pipe)
+            n = co_await weft::detail::read_op(s.fd(), no_position, room);
+        else
+            n = co_await weft::detail::recv_op(s.fd(), room);
+        if (n == 0 && !s.incoming.begun())
+            throw eof_error("the other end of the connection was closed");
+        if (n == 0) // without the bytes: errors don't carry what was in a message
+            throw truncated_error(s.incoming.came(), s.incoming.expected());
+        s.incoming.commit(n);
+    }
+}
+
+void require_descriptors(const connection_state& s) {
+    if (s.over != channel::unix_socket)
+        throw state_error("only a connection over a Unix socket carries descriptors");
+}
+
+// One byte beside the frames, with the descriptors.
+task<> write_descriptors(connection_state& s, std::span<const int> descriptors) {
+    const std::byte count[] = {static_cast<std::byte>(descriptors.size() % 256)};
+    static_cast<void>(
+        co_await weft::detail::send_message_op(s.fd(), count, descriptors, socket_address()));
+}
+
+task<std::vector<descriptor>> read_descriptors(connection_state& s) {
+    if (s.early_descriptors) {
+        std::vector<descriptor> early = std::move(*s.early_descriptors);
+        s.early_descriptors.reset();
+        s.note_held();
+        co_return early;
+    }
+    std::byte count[1];
+    received_message m = co_await weft::detail::receive_message_op(s.fd(), count);
+    if (m.size() == 0)
+        throw eof_error("the other end of the connection was closed");
+    check_count(s, count, m.descriptors().size());
+    co_return std::move(m.descriptors());
+}
+
+task<> send_with(connection_state* s, std::span<const std::byte> message,
+                 std::span<const int> descriptors) {
+    connection_use in_use(s);
+    require_descriptors(*s);
+    if (descriptors.size() > most_descriptors)
+        throw std::invalid_argument("at most 32 descriptors go with a message");
+    permit turn = co_await s->to_send.take();
+    s->check_send();
+    co_await write_message(*s, message);
+    message_guard guard(*s);
+    guard.begun(); // the message alone is but a half of it
+    co_await write_descriptors(*s, descriptors);
+    guard.whole();
+}
+
+byte_buffer take_without_descriptors(connection_state& s) noexcept {
+    byte_buffer message = std::move(*s.without_descriptors);
+    s.without_descriptors.reset();
+    s.note_held();
+    return message;
+}
+
+task<message_with_descriptors> receive_with(connection_state* s, std::uint64_t limit) {
+    connection_use in_use(s);
+    require_descriptors(*s);
+    permit turn = co_await s->to_receive.take();
+    s->check_receive();
+    if (!s->without_descriptors) {
+        co_await read_message(*s, limit);
+        s->without_descriptors = s->incoming.take();
+        s->note_held();
+    }
+    std::vector<descriptor> descriptors;
+    try {
+        descriptors = co_await read_descriptors(*s);
+    } catch (const eof_error&) {
+        throw truncated_error(s->without_descriptors->size(), s->without_descriptors->size() + 1);
+    }
+    byte_buffer message = take_without_descriptors(*s);
+    co_return message_with_descriptors(std::move(message), std::move(descriptors));
+}
+
+task<std::size_t> receive_into(connection_state* s, std::span<std::byte> into) {
+    byte_buffer message = co_await receive_message(s, connection::no_limit);
+    if (message.size() > into.size())
+        throw buffer_too_short(message.bytes(), into.size());
+    std::copy_n(message.data(), message.size(), into.data());
+    co_return message.size();
+}
+
+task<> send_only_descriptors(connection_state* s, std::span<const int> descriptors) {
+    connection_use in_use(s);
+    require_descriptors(*s);
+    permit turn = co_await s->to_send.take();
+    s->check_send();
+    co_await write_descriptors(*s, descriptors);
+}
+
+task<std::vector<descriptor>> receive_only_descriptors(connection_state* s) {
+    connection_use in_use(s);
+    require_descriptors(*s);
+    permit turn = co_await s->to_receive.take();
+    s->check_receive();
+    co_return co_await read_descriptors(*s);
+}
+
+task<bool> readable_until(connection_state* s, time_point deadline) {
+    connection_use in_use(s);
+    s->check_receive();
+    if (has_something(*s))
+        co_return true;
+    if (deadline <= now())
+        co_return false;
+    auto wait = with_deadline(deadline, weft::readable(s->fd()));
+    try {
+        co_await std::move(wait);
+    } catch (const timeout_error&) {
+        co_return false;
+    }
+    co_return true;
+}
+
+task<> readable(connection_state* s) { static_cast<void>(co_await readable_until(s, never)); }
+
+} // namespace
+
+task<> send_message(connection_state* s, std::span<const std::byte> message) {
+    connection_use in_use(s);
+    permit turn = co_await s->to_send.take();
+    s->check_send();
+    co_await write_message(*s, message);
+}
+
+task<> send_encoded(connection_state* s, byte_buffer message) {
+    co_await send_message(s, message.bytes());
+}
+
+task<byte_buffer> receive_message(connection_state* s, std::uint64_t limit) {
+    connection_use in_use(s);
+    permit turn = co_await s->to_receive.take();
+    s->check_receive();
+    if (s->without_descriptors)
+        co_return take_without_descriptors(*s);
+    if (s->early_descriptors)
+        throw state_error("descriptors came, and wait to be received, before the next message");
+    co_await read_message(*s, limit);
+    byte_buffer message = s->incoming.take();
+    s->note_held();
+    co_return message;
+}
+
+} // namespace detail
+
+connection::connection() noexcept = default;
+connection::connection(descriptor d, const connection_options& options)
+    : state_(std::make_unique<detail::connection_state>(std::move(d), options)) {}
+connection::connection(connection&& other) noexcept = default;
+connection& connection::operator=(connection&& other) noexcept = default;
+connection::~connection() = default;
+
+task<> connection::send_bytes(std::span<const std::byte> message) {
+    return detail::send_message(state_.get(), message);
+}
+
+task<> connection::send_bytes(std::span<const std::byte> message,
+                              std::span<const int> descriptors) {
+    return detail::send_with(state_.get(), message, descriptors);
+}
+
+task<byte_buffer> connection::receive_bytes(std::uint64_t limit) {
+    return detail::receive_message(state_.get(), limit);
+}
+
+task<std::size_t> connection::receive_into(std::span<std::byte> into) {
+    return detail::receive_into(state_.get(), into);
+}
+
+task<message_with_descriptors> connection::receive_with_descriptors(std::uint64_t limit) {
+    return detail::receive_with(state_.get(), limit);
+}
+
+task<> connection::send_descriptors(std::span<const int> descriptors) {
+    return detail::send_only_descriptors(state_.get(), descriptors);
+}
+
+task<std::vector<descriptor>> connection::receive_descriptors() {
+    return detail::receive_only_descriptors(state_.get());
+}
+
+bool connection::ready() const {
+    detail::connection_use in_use(state_.get());
+    state_->check_receive();
+    return detail::has_something(*state_);
+}
+
+task<> connection::readable() { return detail::readable(state_.get()); }
+
+task<bool> connection::readable_until(time_point deadline) {
+    return detail::readable_until(state_.get(), deadline);
+}
+
+void connection::close() {
+    if (state_)
+        state_->close();
+}
+
+descriptor connection::release() {
+    if (!state_)
+        throw state_error("there is no connection");
+    return state_->release();
+}
+
+bool connection::is_open() const noexcept { return state_ && state_->is_open(); }
+bool connection::can_send() const noexcept { return is_open() && state_->sends; }
+bool connection::can_receive() const noexcept { return is_open() && state_->receives; }
+
+int connection::fd() const {
+    if (!is_open())
+        throw state_error("the connection is closed");
+    return state_->fd();
+}
+
+std::pair<connection, connection> make_connection_pair(const connection_options& options) {
+    auto [a, b] = unix_stream_pair();
+    return {connection(a.release(), options), connection(b.release(), options)};
+}
+
+std::pair<connection, connection> make_one_way_connection(const connection_options& options) {
+    auto [out, in] = make_pipe();
+    return {connection(out.release(), options), connection(in.release(), options)};
+}
+
+} // namespace weft::ipc

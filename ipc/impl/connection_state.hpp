@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: MIT
+// What a connection is made of, and who uses it at the moment.
+//
+// Threads:      as connection.hpp says: incoming and its companions belong to whoever has the turn
+//               to receive, may_send_ to whoever has the turn to send.
+// Cancellation: none. Errors: state_error. Cost: a lock at the beginning and end of an operation.
+// Source:       none.
+#pragma once
+#include "frame.hpp"
+#include "permits.hpp"
+
+#include <weft/ipc/connection.hpp>
+
+#include <atomic>
+#include <mutex>
+#include <optional>
+
+namespace weft::ipc::detail {
+
+enum class channel : std::uint8_t { unix_socket, other_socket, pipe };
+
+class connection_state {
+public:
+    connection_state(descriptor d, const connection_options& options);
+    connection_state(const connection_state&) = delete;
+    connection_state& operator=(const connection_state&) = delete;
+    ~connection_state();
+
+    // The turns.
+    permits to_send{1}, to_receive{1};
+
+    frame_reader incoming;
+    /// A message whose descriptors haven't come yet.
+    std::optional<byte_buffer> without_descriptors;
+    /// Descriptors that came when nobody had asked for them yet.
+    std::optional<std::vector<descriptor>> early_descriptors;
+    /// After a change of these three: whether a receive would find something here.
+    void note_held() noexcept {
+        held_ = without_descriptors || early_descriptors || incoming.complete() || incoming.bad() ||
+                incoming.length().value_or(0) > limit;
+    }
+    [[nodiscard]] bool holds_something() const noexcept { return held_; }
+
+    const channel over;
+    const bool sends, receives;
+    const std::uint64_t limit;
+
+    [[nodiscard]] int fd() const noexcept { return fd_.get(); }
+
+    /// Throws if nothing can be sent or received any more.
+    void check_send() const;
+    void check_receive() const;
+    [[nodiscard]] bool may_receive() const noexcept { return receives && may_receive_; }
+    /// A message was torn off: the peer must see that there is no more to it.
+    void end_sending() noexcept;
+    /// What comes can't be understood any more.
+    void end_receiving() noexcept;
+    /// Is closed as soon as nobody uses it.
+    void give_up() noexcept;
+
+    void close();
+    [[nodiscard]] descriptor release();
+    [[nodiscard]] bool is_open() const noexcept;
+
+private:
+    friend class connection_use;
+    void enter();
+    void leave() noexcept;
+    void require_unused(const char* to_do) const;
+
+    mutable std::mutex lock_; // for what follows, up to the blank line
+    descriptor fd_;
+    unsigned users_ = 0;
+    bool given_up_ = false;
+
+    std::atomic<bool> held_{false};
+    std::atomic<bool> may_send_{true};
+    std::atomic<bool> may_receive_{true};
+};
+
+/// While it lives, the descriptor stays open. Throws state_error if it is closed already.
+class connection_use {
+public:
+    explicit connection_use(connection_state* s);
+    connection_use(connection_use&& other) noexcept : of_(std::exchange(other.of_, nullptr)) {}
+    connection_use& operator=(connection_use&&) = delete;
+    ~connection_use() {
+        if (of_ != nullptr)
+            of_->leave();
+    }
+
+private:
+    connection_state* of_;
+};
+
+/// Whether something can be received without waiting.
+[[nodiscard]] bool has_something(const connection_state& s);
+
+/// The bytes of one message, sent in one turn.
+task<> send_message(connection_state* s, std::span<const std::byte> message);
+
+} // namespace weft::ipc::detail
