@@ -150,7 +150,8 @@ void change_in_place(context_data& d, std::uint32_t place, context_value* v) noe
 context_data_ref own_data(const context_place& p) {
     if (p.own && p.data != nullptr)
         return context_data_ref::to(p.data);
-    context_data_ref made = copy_for(new_context_identity(), p.data == nullptr ? empty_data : *p.data);
+    context_data_ref made =
+        copy_for(new_context_identity(), p.data == nullptr ? empty_data : *p.data);
     put(p.at, made);
     return made;
 }
@@ -308,7 +309,8 @@ void context::enter() {
         throw state_error("a context was entered that is entered already");
     try {
         if (!has_identity_)
-            data_ = detail::copy_for(detail::new_context_identity(), data_ ? *data_ : detail::empty_data);
+            data_ = detail::copy_for(detail::new_context_identity(),
+                                     data_ ? *data_ : detail::empty_data);
     } catch (...) {
         entered_.store(false, std::memory_order_release);
         throw;

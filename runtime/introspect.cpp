@@ -86,7 +86,7 @@ const strand* oldest_child(const strand& s) noexcept {
 }
 
 task_info info_of(const strand& s, const strand* running, const promise_base* here,
-                   const std::source_location& at, int max_awaits) {
+                  const std::source_location& at, int max_awaits) {
     task_info t;
     t.name = s.name == nullptr ? "" : s.name;
     t.started_at = s.spawned_at;

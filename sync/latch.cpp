@@ -15,7 +15,8 @@ std::ptrdiff_t checked_expected(std::ptrdiff_t expected) {
 
 } // namespace
 
-latch::latch(std::ptrdiff_t expected) : left_(checked_expected(expected)), line_(expected == 0 ? 1 : 0) {}
+latch::latch(std::ptrdiff_t expected)
+    : left_(checked_expected(expected)), line_(expected == 0 ? 1 : 0) {}
 
 latch::~latch() {
     WEFT_ASSERT(!line_.has_waiters(), "a latch was destroyed while somebody waited for it");

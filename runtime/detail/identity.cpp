@@ -10,8 +10,8 @@ namespace weft::detail {
 namespace {
 
 // Threads take numbers in blocks, so that tasks which lock for the first time meet nowhere.
-constexpr identity block = identity{1} << 20;
-std::atomic<identity> next_block{block}; // 0 is nobody
+constexpr identity identities_at_once = identity{1} << 20;
+std::atomic<identity> next_block{identities_at_once}; // 0 is nobody
 
 struct numbers {
     identity next = 0;
@@ -19,14 +19,15 @@ struct numbers {
     identity own = 0;       // of the thread
     identity functions = 0; // of what a loop runs on it that is no task
 };
-constinit thread_local numbers mine;
+constinit thread_local numbers my_identities;
 
 identity new_identity() noexcept {
-    if (mine.next == mine.end) {
-        mine.next = next_block.fetch_add(block, std::memory_order_relaxed); // only to be different
-        mine.end = mine.next + block;
+    if (my_identities.next == my_identities.end) {
+        my_identities.next = next_block.fetch_add(
+            identities_at_once, std::memory_order_relaxed); // only to be different
+        my_identities.end = my_identities.next + identities_at_once;
     }
-    return mine.next++;
+    return my_identities.next++;
 }
 
 // The strand in whose place another one goes on.
@@ -42,7 +43,7 @@ const strand& outermost(const strand& s) noexcept {
 identity identity_of_slow(strand* s) noexcept {
     if (s == nullptr) {
         // A posted function isn't the task that the thread waits for meanwhile.
-        identity& who = runner::current() == nullptr ? mine.own : mine.functions;
+        identity& who = runner::current() == nullptr ? my_identities.own : my_identities.functions;
         if (who == 0)
             who = new_identity();
         return who;
