@@ -72,6 +72,11 @@ public:
 
     // --- The end ---------------------------------------------------------------------------------
 
+    /// What was accepted is run, and the threads end by themselves.
+    void stop_accepting() noexcept {
+        std::lock_guard lock(mutex_);
+        close();
+    }
     // False: it has come already.
     bool shut_down(thread_pool_shutdown_op& op) noexcept {
         std::lock_guard lock(mutex_);
@@ -374,6 +379,15 @@ thread_pool::~thread_pool() = default;
 
 detail::thread_pool_shutdown_op thread_pool::shutdown() noexcept {
     return detail::thread_pool_shutdown_op(*state_);
+}
+
+task<> thread_pool::shutdown(shutdown_options how) {
+    if (how.cancel_pending)
+        drops_.store(true, std::memory_order_relaxed); // the lock that closes the pool publishes it
+    if (how.wait)
+        co_await shutdown();
+    else
+        state_->stop_accepting();
 }
 
 unsigned thread_pool::size() const noexcept { return state_->size(); }

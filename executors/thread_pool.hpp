@@ -29,7 +29,10 @@
 //
 // Those who write executors hand their own nodes in: see detail/pool_work.hpp.
 #pragma once
+#include <weft/executors/detail/invocation.hpp>
 #include <weft/executors/detail/pool_work.hpp>
+#include <weft/executors/detail/submitted.hpp>
+#include <weft/executors/executor.hpp>
 #include <weft/runtime/detail/operation.hpp>
 #include <weft/runtime/task.hpp>
 
@@ -85,9 +88,20 @@ public:
             *state_, std::forward<F>(function), std::forward<A>(arguments)...);
     }
 
+    /// The same at once, whether or not anybody awaits it, for a future.
+    template <class F, class... A>
+        requires detail::callable_somehow<std::decay_t<F>, std::decay_t<A>...>
+    [[nodiscard]] future<detail::thread_result_t<F, A...>> submit(F&& function, A&&... arguments) {
+        return detail::submit_to(*state_, &drops_, std::forward<F>(function),
+                                 std::forward<A>(arguments)...);
+    }
+
     /// Takes no more calls, waits until the accepted ones are done and the threads have ended. If
     /// the wait is stopped, the pool goes on ending.
     [[nodiscard]] detail::thread_pool_shutdown_op shutdown() noexcept;
+    /// The same with a choice of what becomes of futures that are pending, and of waiting. May be
+    /// awaited again, and by several.
+    [[nodiscard]] task<> shutdown(shutdown_options how);
 
     /// How many threads there may be.
     [[nodiscard]] unsigned size() const noexcept;
@@ -98,8 +112,11 @@ public:
     [[nodiscard]] detail::thread_pool_state& state() noexcept { return *state_; }
 
 private:
+    std::atomic<bool> drops_{false}; // futures that are pending are to be cancelled at their turn
     std::unique_ptr<detail::thread_pool_state> state_;
 };
+
+static_assert(executor<thread_pool>);
 
 // -------------------------------------------------------------------------------------------------
 
@@ -146,16 +163,6 @@ private:
     homecoming homecoming_;
     std::atomic<bool> cancelled_{false};
 };
-
-template <class F, class... A>
-concept wants_stop_token =
-    !std::is_invocable_v<F, A...> && std::is_invocable_v<F, std::stop_token, A...>;
-
-template <class F, class... A>
-struct thread_result : std::invoke_result<F, A...> {};
-template <class F, class... A>
-    requires wants_stop_token<F, A...>
-struct thread_result<F, A...> : std::invoke_result<F, std::stop_token, A...> {};
 
 template <class F, class... A>
 class [[nodiscard]] thread_call : public thread_call_base {

@@ -4,13 +4,37 @@
 #include <weft/runtime/error.hpp>
 #include <weft/runtime/loop.hpp>
 
+#include <algorithm>
 #include <utility>
 
 namespace weft {
 
 namespace {
 constexpr detail::operation_type timeout_kind{detail::not_cancelled, "timeout"};
+constinit thread_local time_point of_function = never;
+} // namespace
+
+time_point current_deadline() noexcept {
+    time_point first = of_function;
+    detail::runner* r = detail::runner::current();
+    // Only a loop's tasks form a tree that stays as it is while one of them looks.
+    if (r == nullptr || r->io() == nullptr)
+        return first;
+    for (const detail::strand* s = r->current_strand; s != nullptr; s = s->parent) {
+        if ((s->flags & detail::strand::shielded) != 0 || s->parent == nullptr)
+            break;
+        const detail::operation* scope = s->parent->leaf;
+        if (scope != nullptr && &scope->type() == &timeout_kind)
+            first = std::min(first, static_cast<const timeout_scope*>(scope)->deadline_);
+    }
+    return first;
 }
+
+namespace detail {
+deadline_scope::deadline_scope(time_point deadline) noexcept
+    : outer_(std::exchange(of_function, deadline)) {}
+deadline_scope::~deadline_scope() { of_function = outer_; }
+} // namespace detail
 
 timeout_scope::timeout_scope(time_point deadline) noexcept
     : scope_operation(timeout_kind), timer(fired), body_(*this), deadline_(deadline) {}

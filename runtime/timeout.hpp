@@ -33,6 +33,11 @@
 
 namespace weft {
 
+/// When what runs here will be stopped, as far as that is known: the earliest of the deadlines that
+/// the running task is under, up to the next shield, or for a function on a pool, of whoever
+/// submitted it. `never` if there is none.
+[[nodiscard]] time_point current_deadline() noexcept;
+
 /// The handle of a running deadline.
 class timeout_scope : protected detail::scope_operation, private detail::timer {
 public:
@@ -44,6 +49,7 @@ public:
     [[nodiscard]] bool expired() const noexcept { return expired_; }
 
 protected:
+    friend time_point current_deadline() noexcept;
     explicit timeout_scope(time_point deadline) noexcept;
     ~timeout_scope() = default;
 
@@ -69,6 +75,18 @@ private:
 };
 
 namespace detail {
+
+/// Gives the functions that this thread calls meanwhile a deadline to see.
+class deadline_scope {
+public:
+    explicit deadline_scope(time_point deadline) noexcept;
+    deadline_scope(const deadline_scope&) = delete;
+    deadline_scope& operator=(const deadline_scope&) = delete;
+    ~deadline_scope();
+
+private:
+    time_point outer_;
+};
 
 template <class T>
 class [[nodiscard]] timeout_op : public timeout_scope {

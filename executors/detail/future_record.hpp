@@ -17,6 +17,28 @@
 #include <type_traits>
 #include <utility>
 
+namespace weft {
+
+namespace detail {
+template <class T>
+constexpr bool looks_copyable() noexcept {
+    if constexpr (!std::is_copy_constructible_v<T>)
+        return false;
+    else if constexpr (requires { typename T::value_type; })
+        return std::is_same_v<typename T::value_type, T> ||
+               looks_copyable<typename T::value_type>(); // a vector claims it whatever it holds
+    else
+        return true;
+}
+} // namespace detail
+
+/// Whether a result is copied for who takes it while others can ask for it. To be specialised as
+/// false for a type that only claims to be copyable: one that has a vector of std::unique_ptr, say.
+template <class T>
+inline constexpr bool future_copies = detail::looks_copyable<T>();
+
+} // namespace weft
+
 namespace weft::detail {
 
 class future_record : public recycled {
@@ -51,6 +73,8 @@ public:
     }
 
     [[nodiscard]] bool ended() const noexcept { return core.ended(); }
+    /// Whether it ended with an error. Precondition: it has ended.
+    [[nodiscard]] bool failed() const noexcept { return error_ != nullptr; }
 
     /// Ends it if it is pending, and takes the work away from whoever was to do it. True: it is
     /// cancelled, now or before.
@@ -208,7 +232,7 @@ T take_result(future_record& r) {
         r.require_value();
         if constexpr (std::is_void_v<T> || std::is_reference_v<T>)
             return typed<T>(r).value.take();
-        else if constexpr (std::is_copy_constructible_v<T>)
+        else if constexpr (future_copies<T>)
             return std::as_const(typed<T>(r).value.value());
         else
             throw_not_alone();

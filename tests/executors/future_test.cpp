@@ -318,6 +318,11 @@ TEST_CASE("future: an rvalue gives the result away", "[CF-FUT-04]") {
     std::unique_ptr<int> five = std::move(other).get();
     CHECK(*five == 5);
 
+    promise<std::vector<std::unique_ptr<int>>> many;
+    auto all = many.get_future();
+    many.set_value(std::vector<std::unique_ptr<int>>(3));
+    CHECK(std::move(all).get().size() == 3);
+
     promise<int&> q;
     int n = 1;
     q.set_value(n);
