@@ -79,6 +79,8 @@ void connection_state::give_up() noexcept {
         ::shutdown(fd(), SHUT_RDWR); // those who are under way hear of it, and the peer does
     std::scoped_lock held(lock_);
     given_up_ = true;
+    if (users_ == 0)
+        fd_.reset();
 }
 
 void connection_state::require_unused(const char* to_do) const {
