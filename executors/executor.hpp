@@ -9,7 +9,7 @@
 //         co_return co_await first + co_await second;
 //     }
 //     weft::task<int> and_no_more(weft::thread_pool& pool) {
-//         return weft::with_shutdown(pool, twice(pool, 3));
+//         co_return co_await weft::with_shutdown(pool, twice(pool, 3));
 //     }
 //
 // submit() begins at once, whether or not anybody waits, and throws state_error once the executor
