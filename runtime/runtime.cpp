@@ -102,8 +102,36 @@ runtime::~runtime() {
             static_cast<void>(h.release()); // NOLINT(bugprone-unused-return-value): has to be left
         return;
     }
+    if (!closed_.load())
+        end_loops();
+}
+
+void runtime::close() {
+    if (closed_.load())
+        return;
+    if (this_loop_or_null() != nullptr)
+        throw state_error("a runtime can't be closed by a thread whose loop is running");
+    if (owner_ != &detail::this_thread_state)
+        throw state_error("a runtime was closed on another thread than the one that made it");
+    if (loops_.front()->left_behind())
+        throw state_error("a child of a fork can't close the runtime of its parent");
+    end_loops();
+}
+
+void runtime::end_loops() noexcept {
+    closed_.store(true);
+    while (entries_.load() != 0) // for the few instructions that a poster still needs
+        std::this_thread::yield();
     end_helpers();
     loops_.front()->drain();
+}
+
+runtime::entry::entry(runtime& r) : in_(r) {
+    in_.entries_.fetch_add(1);
+    if (!in_.closed_.load())
+        return;
+    in_.entries_.fetch_sub(1);
+    throw state_error("the runtime was closed and takes nothing more");
 }
 
 void runtime::end_helpers() noexcept {
@@ -124,6 +152,8 @@ void runtime::run_branch(detail::main_branch& b) {
     if (this_loop_or_null() != nullptr)
         throw state_error(
             "run was called by a thread whose loop is running; await the task instead");
+    if (closed_.load())
+        throw state_error("run was called after the runtime was closed");
     if (owner_ != &detail::this_thread_state)
         throw state_error("run was called on another thread than the one that made the runtime");
     loop& l = *loops_.front();

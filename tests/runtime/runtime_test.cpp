@@ -10,6 +10,7 @@
 #include <weft/runtime/context.hpp>
 #include <weft/runtime/error.hpp>
 #include <weft/runtime/pipe.hpp>
+#include <weft/runtime/promise.hpp>
 #include <weft/runtime/sleep.hpp>
 #include <weft/runtime/spawn.hpp>
 #include <weft/runtime/stream.hpp>
@@ -22,8 +23,10 @@
 #include <cerrno>
 #include <csignal>
 #include <memory>
+#include <optional>
 #include <sys/wait.h>
 #include <thread>
+#include <vector>
 
 using Catch::Matchers::Contains;
 using weft::loop;
@@ -625,5 +628,72 @@ TEST_CASE("runtime: many are made and ended, and nothing stays", "[P23]") {
             CHECK(rt.run(gives(i)) == i);
         else
             rt.get_loop(1).post([] { weft::spawn(gives(1)); });
+    }
+}
+
+TEST_CASE("runtime: functions are posted to it from anywhere until it is closed", "[AIO-THR-04]") {
+    std::optional<runtime> rt(std::in_place, weft::runtime_options{.loops = 2});
+    std::atomic<int> ran{0};
+    SECTION("a sleeping loop is woken") {
+        std::thread poster;
+        rt->run([](runtime& r, std::thread& t, std::atomic<int>& n) -> task<> {
+            weft::async_promise<> posted;
+            t = std::thread([&] {
+                r.post([&] {
+                    ++n;
+                    posted.set_value();
+                });
+            });
+            co_await posted.wait();
+        }(*rt, poster, ran));
+        poster.join();
+        CHECK(ran == 1);
+    }
+    SECTION("what waits for a run is not lost") {
+        rt->post([&] { ++ran; });
+        CHECK(ran == 0);
+        rt->close();
+        CHECK(ran == 1);
+    }
+    SECTION("afterwards everything is refused") {
+        rt->close();
+        rt->close();
+        CHECK(rt->closed());
+        CHECK_THROWS_AS(rt->post([] {}), weft::state_error);
+        CHECK_THROWS_AS(rt->run([]() -> task<> { co_return; }()), weft::state_error);
+    }
+    SECTION("it isn't closed from within, or from elsewhere") {
+        auto closes = [](runtime& r) -> task<bool> {
+            try {
+                r.close();
+                co_return false;
+            } catch (const weft::state_error&) {
+                co_return true;
+            }
+        };
+        CHECK(rt->run(closes(*rt)));
+        std::thread([&] { CHECK_THROWS_AS(rt->close(), weft::state_error); }).join();
+        CHECK_FALSE(rt->closed());
+    }
+    SECTION("what is posted meanwhile runs or is refused") {
+        std::atomic<int> accepted{0};
+        std::vector<std::thread> posters;
+        for (int i = 0; i < 2; ++i)
+            posters.emplace_back([&] {
+                try {
+                    for (;;) {
+                        rt->post([&] { ++ran; });
+                        ++accepted;
+                    }
+                } catch (const weft::state_error&) {
+                    return;
+                }
+            });
+        while (accepted < 10)
+            std::this_thread::yield();
+        rt->close();
+        for (std::thread& t : posters)
+            t.join();
+        CHECK(ran == accepted);
     }
 }

@@ -736,6 +736,32 @@ TEST_CASE("timeout: wait_for with time left gives what a promise gets in time", 
     }());
 }
 
+TEST_CASE("timeout: who runs under deadlines sees the earliest, up to a shield") {
+    CHECK(weft::current_deadline() == weft::never);
+    weft::run([]() -> task<> {
+        auto look = []() -> task<weft::time_point> {
+            co_await weft::yield();
+            co_return weft::current_deadline();
+        };
+        const auto outer = weft::deadline_after(1h);
+        const auto inner = weft::deadline_after(2h);
+        auto t = co_await with_deadline(inner, look());
+        CHECK(t == inner);
+        t = co_await with_deadline(outer, with_deadline(inner, look()));
+        CHECK(t == outer);
+        t = co_await with_deadline(inner, with_deadline(outer, look()));
+        CHECK(t == outer);
+        t = co_await with_deadline(outer, weft::shield(with_deadline(inner, look())));
+        CHECK(t == inner);
+        auto moves = [&](weft::timeout_scope& scope) -> task<weft::time_point> {
+            scope.reschedule(inner);
+            co_return weft::current_deadline();
+        };
+        t = co_await with_deadline(outer, moves);
+        CHECK(t == inner);
+    }());
+}
+
 TEST_CASE("timeout: extreme times saturate", "[P24][T-MOD-08]") {
     using seconds = std::chrono::duration<double>;
     static constexpr double infinite = std::numeric_limits<double>::infinity();
