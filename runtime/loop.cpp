@@ -153,6 +153,7 @@ void loop::run_until(const bool& done) noexcept {
     const bool* outer_done = std::exchange(done_, &done);
     while (!finished())
         turn();
+    settle_all();
     done_ = outer_done;
     detail::this_thread_state.current_runner = outer;
 }
@@ -368,11 +369,13 @@ void loop::poll(bool may_wait) noexcept {
 // To sleep and to be woken takes both sides some microseconds. Two loops that work into each
 // other's hands would do little else, so one that was woken by mail soon after it had gone to sleep
 // looks out for more, for about as long as that takes, before it sleeps again. It stops doing so
-// when it has slept for longer, and what only the kernel wakes never begins.
-bool loop::mail_comes() const noexcept {
-    if (looks_out_ == 0 || (ring_ && ring_->pending_submissions() != 0))
+// when it has slept for longer, and what only the kernel wakes never begins. A loop that was called
+// looks out, too.
+bool loop::mail_comes() noexcept {
+    unsigned rounds = expects_mail() ? looks : looks_out_;
+    if (rounds == 0 || (ring_ && ring_->pending_submissions() != 0))
         return false;
-    for (unsigned n = 0; n < looks_out_; ++n) {
+    for (unsigned n = 0; n < rounds; ++n) {
         if (mail_.load(std::memory_order_relaxed) != nullptr || (ring_ && ring_->kernel_has_work()))
             return true;
         detail::std_atomics::pause(0);

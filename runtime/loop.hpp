@@ -81,6 +81,10 @@ public:
     [[nodiscard]] const loop_options& options() const noexcept { return options_; }
     /// How many requests the kernel holds now.
     [[nodiscard]] std::size_t in_flight() const noexcept { return in_flight_; }
+    /// Whether it sleeps, as seen from any thread.
+    [[nodiscard]] bool parked() const noexcept {
+        return parked_.load(std::memory_order_relaxed) != awake; // may have changed since
+    }
     /// Whether its ring belongs to the process that this one was forked from. Such a loop runs
     /// nothing any more; a child makes a loop of its own.
     [[nodiscard]] bool left_behind() const noexcept;
@@ -134,7 +138,7 @@ private:
     void take_mail() noexcept;
     void fire_timers() noexcept;
     void poll(bool may_wait) noexcept;
-    bool mail_comes() const noexcept;
+    bool mail_comes() noexcept;
     [[nodiscard]] std::int64_t falls_asleep() const noexcept;
     void was_asleep_since(std::int64_t when) noexcept;
     void park_without_ring(std::int64_t deadline) noexcept;

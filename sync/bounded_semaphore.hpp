@@ -7,6 +7,8 @@
 //         co_return co_await work();
 //     }
 //
+// First come, first served, with the exception that mutex makes.
+//
 // Threads:      all members, from any thread; a task goes on on its own loop.
 // Cancellation: who is stopped while waiting leaves no trace. Who has been given a permit when the
 //               stop comes goes on with it: await scoped() where a stop may drop the result, as in
@@ -17,7 +19,7 @@
 //               ends the program. Timed forms throw std::bad_alloc if they have to wait and the
 //               loop can't note one more timer.
 // Cost:         one compare-and-swap to acquire, one to release, if nobody waits. No allocation.
-// Source:       meaning after Python's BoundedSemaphore; first come, first served.
+// Source:       meaning after Python's BoundedSemaphore.
 #pragma once
 #include <weft/sync/detail/turnstile.hpp>
 #include <weft/sync/stats.hpp>

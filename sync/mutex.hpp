@@ -23,6 +23,16 @@
 // locks it again would wait for ever, and gets an error instead; with a deadline it waits. See
 // recursive_mutex for one that may be locked again.
 //
+// The order is that of coming, whoever waits: tasks of one loop, of several, threads. One exception
+// keeps a lock usable that several loops want all the time, for a few instructions each. If it has
+// been handed from one thread to another 32 times in a row, each time by a task that unlocked it in
+// the same resumption in which it had got it, and somebody has waited all the while, then the
+// loops take turns: for 250 us one of them may lock it again without waiting in line, and who waits
+// on this loop gets it after 256 such locks at most, in the order of coming. Then it is for the
+// first in line, as soon as the thread of that one is awake. So the first in line is overtaken for
+// one turn at most. A lock that is held across an await, or that some unlock outside of loops,
+// never comes to that; and it ends when somebody suspends with the lock, or nobody waits any more.
+//
 // Threads:      all members, from any thread; a task goes on on its own loop.
 // Cancellation: who is stopped while waiting leaves no trace. Who has been given the lock when the
 //               stop comes goes on with it: await scoped() where a stop may drop the result, as in
@@ -35,7 +45,7 @@
 // Cost:         one compare-and-swap to lock, one to unlock, if nobody waits, and a note of who has
 //               it. No allocation.
 // Source:       meaning after Python's Lock; unlocking hands over to the first who waits, as
-//               asyncio's Lock does.
+//               asyncio's Lock does. The turns: see detail/turnstile.hpp.
 #pragma once
 #include <weft/sync/detail/held_line.hpp>
 
@@ -69,7 +79,7 @@ public:
         return timed_lock_op(detail::wait_limit::in(d), *this);
     }
 
-    /// Gives it to the first who waits, or frees it.
+    /// Gives it to the next one who waits, or frees it.
     void unlock() { line_.unlock(); }
 
     /// Locks it and gives a guard that unlocks it. Those with a deadline, and try_scoped, give an

@@ -28,7 +28,7 @@
 //               they have to wait and the loop can't note one more timer.
 // Cost:         one compare-and-swap to lock, one to unlock, if nobody waits; none for who has it.
 //               No allocation.
-// Source:       meaning after Python's RLock; first come, first served.
+// Source:       meaning after Python's RLock. The order is that of mutex.
 #pragma once
 #include <weft/sync/detail/held_line.hpp>
 

@@ -93,6 +93,7 @@ protected:
     void wake_from_anywhere() noexcept { wake(*strand_); }
 
     [[nodiscard]] strand& owner() const noexcept { return *strand_; }
+    [[nodiscard]] bool has_begun() const noexcept { return strand_ != nullptr; }
     [[nodiscard]] loop& io_loop() const noexcept { return *strand_->run_by->io(); }
 
     template <class Op>

@@ -9,7 +9,12 @@
 // Source:       none.
 #pragma once
 #include <weft/runtime/detail/frame_pool.hpp>
+#include <weft/runtime/detail/loan.hpp>
 #include <weft/runtime/detail/strand.hpp>
+
+#include <atomic>
+#include <cstdint>
+#include <utility>
 
 namespace weft {
 class loop;
@@ -69,6 +74,43 @@ public:
     [[nodiscard]] work& pop_ready() noexcept { return ready_.pop(); }
     [[nodiscard]] loop* io() const noexcept { return io_; }
 
+    // What is on loan to it.
+    [[nodiscard]] loan* loan_of(const void* line) noexcept {
+        for (loan& l : loans_) {
+            if (l.line == line)
+                return &l;
+        }
+        return nullptr;
+    }
+    /// One for another line; null if it has none left.
+    [[nodiscard]] loan* unused_loan() noexcept { return loan_of(nullptr); }
+    /// Settles it after those who are ready now.
+    void settle_later(loan& l) noexcept { l.queue_in(ready_); }
+    /// A runner that stops running has nothing on loan.
+    void settle_all() noexcept {
+        for (loan& l : loans_) {
+            if (l.line != nullptr)
+                l.settle(l, true);
+        }
+    }
+
+    /// From any thread, while one of its strands waits and can't be woken by another: it is to be
+    /// there, because something comes soon. answers() changes when it is.
+    void call() noexcept {
+        // acquire: pairs with the release in answer(), after which `call_` is in no queue
+        if (!called_.exchange(true, std::memory_order_acquire))
+            post(call_);
+    }
+    [[nodiscard]] std::uint32_t answers() const noexcept {
+        return answers_.load(std::memory_order_relaxed); // what comes is published by a post
+    }
+    /// Whether it was called and didn't ask since.
+    [[nodiscard]] bool expects_mail() noexcept { return std::exchange(expects_mail_, false); }
+
+    // The line in which one of its strands waited last, and in which resumption that one went on.
+    const void* passed_line = nullptr;
+    std::uint64_t passed_step = 0;
+
     // The trampoline's registers. A coroutine that suspends or ends sets one of the first two at
     // most.
     std::coroutine_handle<> next_frame;
@@ -113,8 +155,24 @@ private:
 
     void unwind(strand& s) noexcept;
 
+    struct call_work : work {
+        explicit call_work(runner& r) noexcept : work(answer), called(r) {}
+        static void answer(work& w) noexcept { static_cast<call_work&>(w).called.answer(); }
+        runner& called;
+    };
+    void answer() noexcept {
+        expects_mail_ = true;
+        called_.store(false, std::memory_order_release); // pairs with the acquire in call()
+        answers_.store(answers() + 1, std::memory_order_relaxed);
+    }
+
     post_function post_;
     loop* io_;
+    loan loans_[4]; // more locks than one program has hot at once
+    call_work call_{*this};
+    std::atomic<bool> called_{false};
+    std::atomic<std::uint32_t> answers_{0};
+    bool expects_mail_ = false;
 };
 
 /// Makes a strand ready from any thread, by the shortest way. The strand must have been claimed by

@@ -83,7 +83,7 @@ public:
         in_line_ = false;
     }
     /// Where it goes on.
-    [[nodiscard]] const runner& home() const noexcept { return *owner().run_by; }
+    [[nodiscard]] runner& home() const noexcept { return *owner().run_by; }
     /// Whether nothing else is ready there, nor has to be lined up for.
     [[nodiscard]] bool has_time() const noexcept {
         return choice_ == nullptr && !home().has_ready();
@@ -121,6 +121,8 @@ public:
     wait_list& operator=(const wait_list&) = delete;
 
     [[nodiscard]] bool empty() const noexcept { return first_ == nullptr; }
+    /// Null if there is none.
+    [[nodiscard]] const waiter* first() const noexcept { return first_; }
     /// The first that can be given something, which it then has to be; null if there is none. The
     /// others before it are dropped.
     [[nodiscard]] waiter* claim_first() noexcept {
@@ -149,12 +151,28 @@ public:
         remove(w);
         return true;
     }
+    /// The first who goes on on `r`, if that is one of the first `reach`; else null.
+    [[nodiscard]] waiter* first_of(const runner& r, unsigned reach) const noexcept {
+        return find(first_, r, reach);
+    }
+    /// The same among those behind w.
+    [[nodiscard]] waiter* next_of(const waiter& w, const runner& r, unsigned reach) const noexcept {
+        return find(w.next_, r, reach);
+    }
     /// Whether w stands here, or in another line: who calls it knows that there is no other.
     [[nodiscard]] bool stands(const waiter& w) const noexcept { return w.in_line_; }
     /// Counts them.
     [[nodiscard]] std::size_t size() const noexcept;
 
 private:
+    static waiter* find(waiter* from, const runner& r, unsigned reach) noexcept {
+        for (waiter* w = from; w != nullptr && reach != 0; w = w->next_, --reach) {
+            if (&w->home() == &r)
+                return w;
+        }
+        return nullptr;
+    }
+
     waiter* first_ = nullptr;
     waiter* last_ = nullptr;
 };

@@ -90,6 +90,7 @@ public:
     }
 
     bool enter(waiter& w) noexcept { return line_.enter(w, 1); }
+    void note_passed() const noexcept { line_.note_passed(); }
     bool leave(waiter& w) noexcept { return line_.leave(w); }
     [[nodiscard]] bool stands(const waiter& w) const noexcept { return line_.stands(w); }
 
@@ -161,8 +162,11 @@ public:
     void await_resume() noexcept { result(true); }
     bool result(bool passed) noexcept {
         unwatch();
-        if (passed)
+        if (passed) {
+            if (this->has_begun())
+                at_->line_.note_passed();
             at_->line_.taken();
+        }
         return passed;
     }
 

@@ -11,8 +11,24 @@
 
 namespace weft::model {
 
-/// What passing takes is all that they differ in.
-template <std::uint32_t Taken>
+/// Never hot: always in the order of coming.
+struct cool_pace : weft::detail::loop_pace {
+    static std::uint64_t step(const weft::detail::runner&) noexcept { return 0; }
+};
+
+/// Hot from the beginning. A slice may have ended whenever one looks.
+struct hot_pace : cool_pace {
+    static constexpr std::uint32_t hot = 0;
+    static constexpr std::int64_t slice = 2;
+    static constexpr std::uint32_t longest_burst = 1;
+    static std::int64_t now(const weft::detail::runner&) noexcept {
+        return 1 + slice * static_cast<std::int64_t>(choose(2));
+    }
+    static bool is_awake(const weft::detail::runner&) noexcept { return true; }
+};
+
+/// What passing takes is what they differ in, and when they are hot.
+template <std::uint32_t Taken, class Pace = cool_pace>
 class gate {
 public:
     static constexpr const char* name = "gate";
@@ -26,6 +42,7 @@ public:
     bool release(std::uint32_t n = 1, std::uint32_t limit = turnstile::most) noexcept {
         return line_.release(n, limit);
     }
+    [[nodiscard]] std::uint32_t settled_permits() const noexcept { return line_.settled_permits(); }
     [[nodiscard]] bool is_open() const noexcept { return line_.permits() != 0; }
     void open() noexcept { line_.open(); }
     void close() noexcept { line_.close(); }
@@ -40,12 +57,13 @@ public:
     }
 
 private:
-    using turnstile = weft::detail::turnstile<atomics>;
+    using turnstile = weft::detail::turnstile<atomics, Pace>;
     friend pass_op;
     turnstile line_;
 };
 
 using taking = gate<1>;
 using flag = gate<0>;
+using hot = gate<1, hot_pace>;
 
 } // namespace weft::model

@@ -26,6 +26,23 @@ public:
         reads(this);
         return list_.empty();
     }
+    [[nodiscard]] const waiter* first() const noexcept {
+        reads(this);
+        return list_.first();
+    }
+    [[nodiscard]] waiter* first_of(const weft::detail::runner& r, unsigned reach) const noexcept {
+        reads(this);
+        return list_.first_of(r, reach);
+    }
+    [[nodiscard]] waiter* next_of(const waiter& w, const weft::detail::runner& r,
+                                  unsigned reach) const noexcept {
+        reads(this);
+        return list_.next_of(w, r, reach);
+    }
+    [[nodiscard]] bool stands(const waiter& w) const noexcept {
+        reads(this);
+        return list_.stands(w);
+    }
     [[nodiscard]] waiter* claim_first() noexcept {
         writes(this);
         return list_.claim_first();

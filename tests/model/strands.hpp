@@ -62,6 +62,7 @@ private:
                 take_mail();
             }
         }
+        settle_all();
         b.leave_tree();
         running = outer;
         if (!b.child)

@@ -4,6 +4,9 @@
 #include "model/strands.hpp"
 #include "model/weaken.hpp"
 
+#include <weft/runtime/when_all.hpp>
+#include <weft/runtime/when_any.hpp>
+
 #include <array>
 
 namespace weft::model {
@@ -12,8 +15,10 @@ namespace {
 
 // --- As a mutex ----------------------------------------------------------------------------------
 
-struct guarded {
-    taking lock{1};
+template <class Gate>
+struct guarded_by {
+    explicit guarded_by(std::uint32_t permits = 1) noexcept : lock(permits) {}
+    Gate lock;
     plain<int> n{0};
 
     void count() noexcept {
@@ -31,6 +36,7 @@ struct guarded {
         check(n == counted, "each counts");
     }
 };
+using guarded = guarded_by<taking>;
 
 void mutex_of_two() {
     guarded g;
@@ -274,6 +280,103 @@ void event_that_ends() {
             });
 }
 
+// --- Hot: one loop has it on loan, while the other one waits -------------------------------------
+
+using guarded_hot = guarded_by<hot>;
+
+/// Two tasks of one loop wait, and so does the other loop when it has unlocked.
+void hot_mutex() {
+    guarded_hot g(0);
+    auto twice = [&]() -> task<> {
+        for (int i = 0; i < 2; ++i) {
+            co_await g.lock.pass();
+            g.count();
+        }
+    };
+    threads([&] { home().run([&]() -> task<> { co_await when_all(twice(), g.task()()); }); },
+            [&] {
+                g.lock.wait_for_a_waiter();
+                g.count();
+                home().run(g.task());
+            });
+    g.check_rest(5);
+}
+
+/// Who has had it stops the one for whom the loan is there.
+void hot_mutex_with_a_stop() {
+    guarded_hot g(0);
+    threads([&] { home().run([&]() -> task<> { co_await when_any(g.task()(), g.task()()); }); },
+            [&] {
+                g.lock.wait_for_a_waiter();
+                g.count();
+                home().run(g.task());
+            });
+    check(g.n >= 3, "who wasn't stopped counts");
+    g.check_rest(g.n);
+}
+
+/// Who has the lock last destroys it.
+void hot_mutex_that_ends() {
+    auto* g = new guarded_hot(0);
+    auto once = [&]() -> task<> {
+        co_await g->lock.pass();
+        if (g->n == 3) {
+            delete g;
+            co_return;
+        }
+        g->count();
+    };
+    threads([&] { home().run([&]() -> task<> { co_await when_all(once(), once()); }); },
+            [&] {
+                g->lock.wait_for_a_waiter();
+                g->count();
+                home().run(once);
+            });
+}
+
+/// A permit from elsewhere, while the line is on loan.
+void hot_semaphore() {
+    hot permits(0);
+    auto use = [&]() -> task<> {
+        co_await permits.pass();
+        permits.release();
+    };
+    threads([&] { home().run([&]() -> task<> { co_await when_all(use(), use()); }); },
+            [&] {
+                permits.wait_for_a_waiter();
+                permits.release();
+                permits.release();
+            });
+    permits.check_rest(2);
+}
+
+/// Whoever finds that nobody has it knows what the last one did who had it.
+void hot_mutex_is_looked_at() {
+    hot lock(0);
+    plain<int> data{0};
+    atomics::atomic<int> written{0};
+    auto twice = [&]() -> task<> {
+        co_await lock.pass();
+        lock.release(1, 1);
+        co_await lock.pass();
+        data = 1;
+        written.store(1, std::memory_order_relaxed);
+        lock.release(1, 1);
+    };
+    auto once = [&]() -> task<> {
+        co_await lock.pass();
+        lock.release(1, 1);
+    };
+    threads([&] { home().run([&]() -> task<> { co_await when_all(twice(), once()); }); },
+            [&] {
+                lock.wait_for_a_waiter();
+                lock.release(1, 1);
+                if (written.load(std::memory_order_relaxed) == 1 && lock.settled_permits() == 1)
+                    check(data == 1, "what was done before is seen");
+            });
+    lock.check_rest(1);
+}
+
 /// For three threads: what more bounds find, the models of two threads find.
 constexpr bounds three{.stale_reads = 1, .spurious = 0};
 
@@ -287,6 +390,11 @@ const std::vector<named_model> models{
     {"event is looked at", event_is_looked_at, three},
     {"event is pulsed", event_is_pulsed},
     {"event that ends", event_that_ends},
+    {"hot mutex", hot_mutex, three},
+    {"hot mutex with a stop", hot_mutex_with_a_stop, three},
+    {"hot mutex that ends", hot_mutex_that_ends, three},
+    {"hot mutex is looked at", hot_mutex_is_looked_at, three},
+    {"hot semaphore", hot_semaphore, three},
     {"mutex of three", mutex_of_three, three},
     {"mutex with a stop and a successor", mutex_with_a_stop_and_a_successor, three},
     {"mutex that is tried", mutex_that_is_tried, three},
