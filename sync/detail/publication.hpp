@@ -95,9 +95,11 @@ private:
     mutable short_lock<Atomics> lock_;
     std::unique_ptr<pointer[]> ring_;
     std::size_t kept_;
-    std::uint64_t end_ = 0; // the number of the next item
-    wait_list line_;        // those who have seen everything before it
-    bool closed_ = false;
+    template <class X>
+    using guarded = typename Atomics::template plain<X>; // by the lock
+    guarded<std::uint64_t> end_{0};                      // the number of the next item
+    guarded<wait_list> line_;                            // who has seen everything before it
+    guarded<bool> closed_{false};
 };
 
 /// Waits for an item that its reader hasn't seen.
@@ -174,7 +176,7 @@ bool publication<T, Atomics>::publish(pointer item) noexcept {
             woken.take(line_, op);
         }
         old = std::exchange(ring_[end_ % kept_], std::move(item));
-        ++end_;
+        end_ += 1;
     }
     woken.wake();
     return true;
