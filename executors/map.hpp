@@ -222,11 +222,11 @@ async_generator<T> mapped(std::unique_ptr<Source> source, time_point deadline) {
         if (source->empty())
             break;
         future<typename Source::piece> first = source->pop();
-        typename Source::piece piece = co_await std::move(first).result_until(deadline);
-        for (auto& v : piece.values)
+        typename Source::piece results = co_await std::move(first).result_until(deadline);
+        for (auto& v : results.values)
             co_yield std::move(v.it);
-        if (piece.error)
-            std::rethrow_exception(std::move(piece.error));
+        if (results.error)
+            std::rethrow_exception(std::move(results.error));
     }
     source->rethrow_input_error();
 }

@@ -68,11 +68,11 @@ concept future_list = requires(const R& r) {
 
 template <future_list R>
 std::vector<future_hold> holds_in(const R& futures) {
-    std::vector<future_hold> holds;
-    holds.reserve(std::size(futures));
+    std::vector<future_hold> handles;
+    handles.reserve(std::size(futures));
     for (const auto& f : std::span(std::data(futures), std::size(futures)))
-        holds.push_back(f.hold());
-    return holds;
+        handles.push_back(f.hold());
+    return handles;
 }
 
 template <class T>
@@ -100,9 +100,9 @@ template <detail::future_list R>
 template <detail::future_list R>
 [[nodiscard]] auto as_completed(const R& futures, time_point deadline = never)
     -> async_generator<typename R::value_type> {
-    std::vector<detail::future_hold> holds = detail::holds_in(futures);
-    detail::future_watch_ref w(holds);
-    return detail::typed_in_order<typename R::value_type::value_type>(std::move(holds),
+    std::vector<detail::future_hold> handles = detail::holds_in(futures);
+    detail::future_watch_ref w(handles);
+    return detail::typed_in_order<typename R::value_type::value_type>(std::move(handles),
                                                                       std::move(w), deadline);
 }
 

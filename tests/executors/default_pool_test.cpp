@@ -68,6 +68,7 @@ TEST_CASE("default_pool: a stopped await cancels what has not begun, and drops t
         auto awaits = [](future<int> f) -> task<int> { co_return co_await std::move(f); };
         task_handle<int> runs = spawn(awaits(run_on(one, waits)));
         task_handle<int> queued = spawn(awaits(run_on(one, waits)));
+        co_await yield(); // both wait
         co_await until([&] { return g.arrived == 1; });
         runs.cancel();
         queued.cancel();

@@ -123,6 +123,12 @@ TEST_CASE("executor: what is submitted begins at once, and its future gets all t
         g.open();
         CHECK(runs.get() == 1);
     }
+    SECTION("a function of the pool may block for another one's result") {
+        future<int> inner = pool.submit([] { return 1; });
+        CHECK(pool.submit([inner] { return inner.get() + 1; }).get() == 2);
+        auto nested = [&pool] { return pool.submit([] { return 3; }).get(); };
+        CHECK(pool.submit(nested).get() == 3);
+    }
     SECTION("what can't be copied in is not submitted") {
         const fails_to_copy f;
         CHECK_THROWS_WITH(pool.submit(f), "can't be copied");

@@ -395,7 +395,8 @@ TEST_CASE("future: who waits is told at the cancel, not when the work's turn com
           "[CF-FUT-08][CF-FUT-02]") {
     promise<int> p; // which nobody works for
     future<int> f = p.get_future();
-    std::thread plain([f] { CHECK(said([&] { return f.get(); }) == "cancelled"); });
+    std::string there;
+    std::thread plain([&there, f] { there = said([&] { return f.get(); }); });
     run([](future<int> g) -> task<> {
         auto reads = [](future<int> h) -> task<int> { co_return co_await h; };
         task_handle<int> waits = spawn(reads(g));
@@ -407,6 +408,7 @@ TEST_CASE("future: who waits is told at the cancel, not when the work's turn com
         CHECK(text6 == "cancelled");
     }(f));
     plain.join();
+    CHECK(there == "cancelled");
 }
 
 TEST_CASE("future: a stopped task leaves it alone, unless nobody else could ask for the result",

@@ -115,7 +115,7 @@ TEST_CASE("spawn_on: cancelling the future cancels the task", "[AIO-THR-03]") {
             future<int> f = spawn_on(rt, stubborn());
             weft::tests::until_here([&] { return began.load(); });
             CHECK(f.cancel());
-            weft::tests::until_here([] { return stray_errors::texts().size() == 1; });
+            weft::tests::until_here([] { return stray_errors::count() == 1; });
             CHECK(stray_errors::texts()[0] == "too late");
         }
     });

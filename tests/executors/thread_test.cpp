@@ -397,7 +397,7 @@ TEST_CASE("thread: started and left alone", "[LT-01]") {
     {
         weft::start_thread([] { throw std::runtime_error("nobody joins"); });
     }
-    until_here([] { return stray_errors::texts().size() == 1; });
+    until_here([] { return stray_errors::count() == 1; });
     CHECK(weft::start_thread([] {}).daemon());
 }
 

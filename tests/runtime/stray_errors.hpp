@@ -3,6 +3,7 @@
 #pragma once
 #include <weft/runtime/unhandled.hpp>
 
+#include <cstddef>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -24,6 +25,11 @@ public:
     stray_errors& operator=(const stray_errors&) = delete;
     ~stray_errors() { weft::set_unhandled_error_hook(before_); }
 
+    /// How many have come, for those who wait while others report.
+    static std::size_t count() {
+        std::lock_guard lock(mutex());
+        return texts().size();
+    }
     /// The text of each, in the order in which they came.
     static std::vector<std::string>& texts() {
         static std::vector<std::string> t;
