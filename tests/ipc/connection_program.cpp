@@ -4,9 +4,13 @@
 //   connection_program serve ADDRESS KEY MD5   prints the address, sends back what comes, until its
 //                                              input ends; "refused" for whoever isn't let in
 //   connection_program call ADDRESS KEY MD5    sends messages of many sizes and expects them back
+//   connection_program values ADDRESS KEY MD5  as serve, but reads each message as a plain value of
+//                                              Python and sends that back; "refused" for others
+//   connection_program ask ADDRESS KEY MD5     as call, with plain values
 //
 // KEY is a text, or - for none; MD5 is "md5" if that may be used. What went wrong is printed.
 #include <weft/ipc/listener.hpp>
+#include <weft/ipc/python_value.hpp>
 #include <weft/runtime/buffer.hpp>
 #include <weft/runtime/runtime.hpp>
 #include <weft/runtime/task_group.hpp>
@@ -17,6 +21,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 namespace {
 
@@ -47,11 +53,26 @@ task<> send_back(ipc::connection c) {
     }
 }
 
-task<> accept_all(ipc::listener& l) {
+task<> send_back_values(ipc::connection c) {
+    try {
+        while (true) {
+            ipc::python_value answer("refused");
+            try {
+                answer = co_await ipc::receive_python(c);
+            } catch (const ipc::codec_error&) { // as is said
+            }
+            co_await ipc::send_python(c, answer);
+        }
+    } catch (const eof_error&) {
+        co_return;
+    }
+}
+
+task<> accept_all(ipc::listener& l, task<> (*answer)(ipc::connection)) {
     co_await with_task_group([&](task_group& g) -> task<> {
         while (true) {
             try {
-                g.spawn(send_back(co_await l.accept()));
+                g.spawn(answer(co_await l.accept()));
             } catch (const ipc::authentication_error&) {
                 say("refused");
             }
@@ -59,12 +80,12 @@ task<> accept_all(ipc::listener& l) {
     });
 }
 
-task<> serve(const how& h) {
+task<> serve(const how& h, task<> (*answer)(ipc::connection)) {
     ipc::listener l = ipc::listen(
         h.at, {.key = h.key_or_null(), .allow_legacy_md5 = h.md5, .unauthenticated = true});
     say(l.address().to_string());
     co_await with_task_group([&](task_group& g) -> task<> {
-        g.spawn(accept_all(l));
+        g.spawn(accept_all(l, answer));
         co_await readable(0);
         g.cancel();
     });
@@ -84,6 +105,33 @@ task<> call(const how& h) {
     say("sent all");
 }
 
+task<> ask(const how& h) {
+    using value = ipc::python_value;
+    std::vector<value> all{value(),
+                           true,
+                           1,
+                           -70'000,
+                           std::int64_t{1} << 40,
+                           0.5,
+                           "text \xc3\xa9",
+                           value::bytes(as_bytes("bytes"))};
+    std::vector<value> inner{all[2], all[6]};
+    all.push_back(value::list(inner));
+    all.push_back(value::tuple(inner));
+    all.push_back(value::set({value(7)}));
+    all.push_back(value::dict({{value("key"), value::tuple({})}}));
+    all.push_back(value::list(all));
+    ipc::connection c =
+        co_await ipc::connect(h.at, {.key = h.key_or_null(), .allow_legacy_md5 = h.md5});
+    for (const value& v : all) {
+        co_await ipc::send_python(c, v);
+        value back = co_await ipc::receive_python(c);
+        if (!(back == v))
+            say("another value came back");
+    }
+    say("sent all");
+}
+
 } // namespace
 
 int main(int argc, char** argv) {
@@ -95,7 +143,11 @@ int main(int argc, char** argv) {
         how h{socket_address::parse(argv[2]), std::nullopt, std::string_view(argv[4]) == "md5"};
         if (key != "-")
             h.key.emplace(key);
-        run(as_task(with_timeout(60s, role == "serve" ? serve(h) : call(h))));
+        task<> work = role == "serve"    ? serve(h, send_back)
+                      : role == "values" ? serve(h, send_back_values)
+                      : role == "call"   ? call(h)
+                                         : ask(h);
+        run(as_task(with_timeout(60s, std::move(work))));
         return 0;
     } catch (const ipc::authentication_error&) {
         say("authentication_error");

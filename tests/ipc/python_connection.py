@@ -2,21 +2,24 @@
 # SPDX-License-Identifier: MIT
 """weft's connections against those of multiprocessing.connection, each as listener and as client, with a key and without, over
 Unix and TCP, with every CPython that is found. [MP-CONN-03] [MP-CONN-08] [W-FRM-01] [W-FRM-05] [W-AUTH-01] [W-AUTH-03] [W-AUTH-07]
-[W-AUTH-09] [W-AUTH-10] [MP-LSN-02] [MP-LSN-05]
+[W-AUTH-09] [W-AUTH-10] [MP-LSN-02] [MP-LSN-05] [MP-CONN-01] [MP-CONN-02]
 
 Usage: python_connection.py PROGRAM          looks for interpreters and runs itself with each of them
        python_connection.py PROGRAM --here   runs with this one
 """
 from __future__ import annotations
 
+import datetime
 import multiprocessing.connection as mpc
 import os
 import pathlib
+import pickle
 import shutil
 import subprocess
 import sys
 import tempfile
 import threading
+from collections import OrderedDict
 
 LIMIT = 60
 # Up to 3.11 the handshake is MD5's.
@@ -114,6 +117,45 @@ class Tests:
         arguments = [role, where, key.decode() if key is not None else "-", "md5" if md5 else "strict"]
         return subprocess.run([self.program, *arguments], stdout=subprocess.PIPE, text=True, timeout=LIMIT).stdout.strip()
 
+    # --- Values ---
+
+    def values(self, at: str) -> None:
+        what = "plain values"
+        server = self.start("values", at, "-", "strict")
+        where = server.stdout.readline().strip()
+        try:
+            with mpc.Client(address_of(where)) as c:
+                for value in plain_values():
+                    c.send(value)
+                    self.expect(what, same(c.recv(), value), value)
+                    for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
+                        if protocol < 4 and not old_enough(value):
+                            continue  # built by calls
+                        c.send_bytes(pickle.dumps(value, protocol))
+                        self.expect(what, same(c.recv(), value), (protocol, value))
+                for value in other_values():
+                    c.send(value)
+                    self.expect(what, c.recv() == "refused", value)
+        except Exception as e:
+            self.expect(what, False, repr(e))
+        finally:
+            server.stdin.close()
+            server.wait(LIMIT)
+        with mpc.Listener(address_of("127.0.0.1:0")) as listener:
+            thread = threading.Thread(target=self.send_back_values, args=(listener,), daemon=True)
+            thread.start()
+            said = self.run("ask", text_of(listener.address), None, False)
+            self.expect(what, said == "sent all", said)
+            thread.join(LIMIT)
+
+    def send_back_values(self, listener: mpc.Listener) -> None:
+        try:
+            with listener.accept() as c:
+                while True:
+                    c.send(c.recv())
+        except EOFError:
+            pass
+
     # --- MD5 is an option ---
 
     def refuses_md5(self, at: str) -> None:
@@ -133,6 +175,37 @@ class Tests:
             said = self.run("call", text_of(listener.address), b"key", False)
             self.expect(what, said == "authentication_error", said)
             thread.join(LIMIT)
+
+
+def plain_values() -> list:
+    recursive_use = ["shared", (1, 2)]
+    values = [None, True, False, 0, 1, 255, 256, 65535, 65536, -1, -(2 ** 31), 2 ** 31, 2 ** 63 - 1, -(2 ** 63), 0.0, -1.5,
+              float("inf"), "", "text", "\u00e9\U0001f600", "x" * 300, "x" * 70_000, b"", b"bytes", bytes(300), bytes(70_000),
+              [], [1], list(range(3000)), (), (1,), (1, 2), (1, 2, 3), (1, 2, 3, 4), {}, {"a": 1}, set(), {1, "a", (2, 3)},
+              {i: str(i) for i in range(3000)}, [None] * 10_000, [""] * 10_000, [[]] * 3000,
+              [{"name": "x", "number": i, "rest": [i, float(i)]} for i in range(3000)],
+              [recursive_use, recursive_use, {"again": recursive_use}]]
+    return values + [values]
+
+
+def other_values() -> list:
+    circle: list = []
+    circle.append(circle)
+    return [2 ** 63, -(2 ** 63) - 1, 1j, bytearray(b"x"), frozenset([1]), datetime.date(2000, 1, 1), OrderedDict(), len, circle,
+            "\ud800", [[1], object]]
+
+
+def old_enough(value: object) -> bool:
+    """Whether protocols 2 and 3 can write it as data."""
+    if isinstance(value, (list, tuple)):
+        return all(map(old_enough, value))
+    if isinstance(value, dict):
+        return all(map(old_enough, value.values()))
+    return not isinstance(value, (bytes, set))
+
+
+def same(a: object, b: object) -> bool:
+    return type(a) is type(b) and a == b
 
 
 def address_of(text: str) -> object:
@@ -160,6 +233,7 @@ def here(program: str) -> int:
                              ("abstract", f"unix:@weft-python-{os.getpid()}")):
                 tests.call(f"Python calls, {kind}, key {key}", at, key, md5=OLD)
                 tests.listen(f"Python listens, {kind}, key {key}", at, key, md5=OLD)
+        tests.values(f"unix:{directory}/socket")
         if OLD:
             tests.refuses_md5(f"unix:{directory}/socket")
     print(f"{sys.version.split()[0]}: {'ok' if tests.failures == 0 else f'{tests.failures} failures'}", flush=True)
