@@ -4,10 +4,16 @@
 #include <weft/executors/cpus.hpp>
 #include <weft/ipc/error.hpp>
 #include <weft/runtime/assert.hpp>
+#include <weft/runtime/detail/fork.hpp>
 #include <weft/runtime/error.hpp>
+#include <weft/runtime/kernel.hpp>
+
+#include "impl/idle_workers.hpp"
 
 #include <atomic>
+#include <cerrno>
 #include <csignal>
+#include <cstdint>
 #include <mutex>
 #include <optional>
 #include <pthread.h>
@@ -19,69 +25,103 @@
 
 namespace weft::detail {
 
+namespace {
+
+// How often one looks for work before it sleeps: about as long as to sleep and be woken takes.
+constexpr unsigned looks = 1000;
+// Strands that are run before others get a turn, and how often what comes from outside goes first.
+constexpr unsigned batch = 256;
+constexpr unsigned outsiders_first = 64;
+
+void sleep_on(std::atomic<std::uint32_t>& word, std::uint32_t value) noexcept {
+    const kernel& k = real_kernel();
+    k.park(k.state, reinterpret_cast<std::uint32_t*>(&word), value, INT64_MAX);
+}
+
+void wake_one_on(std::atomic<std::uint32_t>& word) noexcept {
+    const kernel& k = real_kernel();
+    k.unpark(k.state, reinterpret_cast<std::uint32_t*>(&word));
+}
+
+} // namespace
+
 class thread_pool_state {
+    using idle = idle_workers<>;
+
 public:
     explicit thread_pool_state(const thread_pool_options& o)
-        : size_(o.threads == 0 ? usable_cpus() : o.threads), name_(o.name) {
-        if (size_ > 1u << 16)
+        : size_(o.threads == 0 ? usable_cpus() : o.threads), name_(o.name), dormant_(size_) {
+        if (size_ > 1u << 15)
             throw std::invalid_argument("thread_pool: too many threads");
-        threads_.reserve(size_);
+        workers_.reserve(size_);
+        for (unsigned i = 0; i < size_; ++i)
+            workers_.push_back(std::make_unique<worker>(*this, i));
+        for (unsigned i = size_; i-- > 0;) // the first on top
+            idle_.lie_down(*workers_[i], false);
     }
     thread_pool_state(const thread_pool_state&) = delete;
     thread_pool_state& operator=(const thread_pool_state&) = delete;
     ~thread_pool_state() {
         end();
         join();
+        for (auto& w : workers_) // for the few instructions that a poster still needs
+            while (w->posting.load(std::memory_order_acquire) != 0)
+                std::this_thread::yield();
         WEFT_ASSERT(waiters_ == nullptr, "a thread pool went away while a task awaited its end");
     }
 
-    // --- Calls -----------------------------------------------------------------------------------
+    // --- Work ------------------------------------------------------------------------------------
 
     void post(pool_work& c) {
-        std::unique_lock lock(mutex_);
-        if (closing_)
+        if (!push(c))
             throw state_error("the thread pool was shut down and takes no more calls");
-        if (idle_ != nullptr) {
-            worker& w = *idle_;
-            hand(w, c);
-            lock.unlock();
-            w.parked.notify_one();
-            return;
+        if (int error = help(); error != 0 && withdraw(c)) {
+            tell_if_ended();
+            throw std::system_error(error, std::generic_category(), "a thread of a pool");
         }
-        push(c);
-        if (threads_.size() < size_)
-            add_thread(c);
     }
 
     // True: withdrawn.
     bool withdraw(pool_work& c) noexcept {
-        std::lock_guard lock(mutex_);
-        switch (c.at_) {
-        case pool_work::place::queue:
-            remove(c);
-            break;
-        case pool_work::place::handed:
-            threads_[c.thread_]->handed = nullptr; // who finds nothing when it wakes
-            break;
-        case pool_work::place::nowhere:
+        if (c.at_.load(std::memory_order_acquire) != pool_work::place::queue)
+            return false; // and the pool may be gone
+        short_hold held(lock_);
+        if (c.at_.load(std::memory_order_relaxed) != pool_work::place::queue)
             return false;
-        }
-        c.at_ = pool_work::place::nowhere;
+        take_out(queue_, c);
+        queued_.store(queued_.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
+        c.at_.store(pool_work::place::nowhere, std::memory_order_relaxed);
         return true;
+    }
+
+    void leave(pool_work& c) noexcept {
+        bool last = false;
+        {
+            short_hold held(lock_);
+            take_out(inside_, c);
+            c.at_.store(pool_work::place::nowhere, std::memory_order_release);
+            last = closing_ && inside_.first == nullptr;
+        }
+        if (last)
+            wake_all();
+    }
+
+    // Strands look for stops before they wait for anything, and those that wait are here.
+    void announce_stop() noexcept {
+        news_.fetch_add(1, std::memory_order_seq_cst); // as what is posted: see idle_workers
+        wake_all();
     }
 
     // --- The end ---------------------------------------------------------------------------------
 
     /// What was accepted is run, and the threads end by themselves.
-    void stop_accepting() noexcept {
-        std::lock_guard lock(mutex_);
-        close();
-    }
+    void stop_accepting() noexcept { close(); }
+
     // False: it has come already.
     bool shut_down(thread_pool_shutdown_op& op) noexcept {
-        std::lock_guard lock(mutex_);
         close();
-        if (alive_ == 0)
+        std::lock_guard lock(mutex_);
+        if (has_ended())
             return false;
         op.next_ = waiters_;
         waiters_ = &op;
@@ -103,176 +143,417 @@ public:
     // Precondition: no thread is alive, or all are about to end.
     void join() noexcept {
         std::lock_guard lock(joining_);
-        for (auto& w : threads_)
+        for (auto& w : workers_)
             if (w->thread.joinable())
                 w->thread.join();
     }
 
     [[nodiscard]] unsigned size() const noexcept { return size_; }
     [[nodiscard]] thread_pool_statistics statistics() const {
-        std::lock_guard lock(mutex_);
         thread_pool_statistics s;
-        s.threads = alive_;
-        for (worker* w = idle_; w != nullptr; w = w->next_idle)
-            ++s.idle;
-        s.queued = queued_;
-        s.begun = begun_;
+        {
+            std::lock_guard lock(mutex_);
+            s.threads = alive_;
+        }
+        std::uint32_t asleep = idle_.asleep();
+        std::uint32_t dormant = dormant_.load(std::memory_order_relaxed);
+        s.idle = asleep > dormant ? asleep - dormant : 0;
+        s.queued = queued_.load(std::memory_order_relaxed);
+        for (const auto& w : workers_)
+            s.begun += w->begun.load(std::memory_order_relaxed);
         return s;
     }
 
 private:
-    struct worker {
-        std::thread thread;
-        std::atomic<std::uint32_t> parked{0};
-        pool_work* handed = nullptr;      // guarded by the lock, as are the following
-        std::stop_source* stop = nullptr; // of what runs
-        worker* next_idle = nullptr;
-        unsigned number = 0;
+    struct worker : fork_runner, idle::bed {
+        worker(thread_pool_state& p, unsigned n) noexcept
+            : fork_runner(post_to, p.idle_.counts(), p.news_, help_out, announce), pool(p),
+              number(n), random(n + 1) {}
+
+        static void post_to(runner& r, detail::work& w) noexcept;
+        static void help_out(fork_runner& r) noexcept { static_cast<worker&>(r).pool.help(); }
+        static void announce(fork_runner& r) noexcept {
+            static_cast<worker&>(r).pool.announce_stop();
+        }
+        [[nodiscard]] bool has_mail() const noexcept {
+            return mail.load(std::memory_order_seq_cst) != nullptr; // see idle_workers
+        }
+        void take_mail() noexcept;
+        void run_ready() noexcept {
+            for (unsigned n = 0; n < batch && has_ready(); ++n) {
+                run(pop_ready());
+                came_out();
+            }
+            current_strand = nullptr; // it may be gone
+        }
+
+        thread_pool_state& pool;
+        const unsigned number;
+        unsigned turns = 0;
+        std::uint32_t random;
+        std::thread thread;                   // guarded by mutex_
+        std::optional<std::stop_source> stop; // of the function that runs; guarded by lock_
+        std::atomic<std::uint64_t> begun{0};
+        std::atomic<bool> has_thread{false};
+        // Written by others.
+        alignas(64) std::atomic<detail::work*> mail{nullptr};
+        std::atomic<std::uint32_t> posting{0};
     };
 
-    void push(pool_work& c) noexcept {
-        c.at_ = pool_work::place::queue;
+    struct list {
+        pool_work* first = nullptr;
+        pool_work* last = nullptr;
+    };
+    static void put_in(list& l, pool_work& c) noexcept {
         c.next_ = nullptr;
-        c.previous_ = last_;
-        (last_ == nullptr ? first_ : last_->next_) = &c;
-        last_ = &c;
-        ++queued_;
+        c.previous_ = l.last;
+        (l.last == nullptr ? l.first : l.last->next_) = &c;
+        l.last = &c;
     }
-    void remove(pool_work& c) noexcept {
-        (c.previous_ == nullptr ? first_ : c.previous_->next_) = c.next_;
-        (c.next_ == nullptr ? last_ : c.next_->previous_) = c.previous_;
-        --queued_;
-    }
-    // Takes the worker on top of the idle ones and lets it go on; the caller notifies.
-    void hand(worker& w, pool_work& c) noexcept {
-        idle_ = w.next_idle;
-        w.handed = &c;
-        c.at_ = pool_work::place::handed;
-        c.thread_ = w.number;
-        w.parked.store(0, std::memory_order_release); // pairs with the acquire in park()
+    static void take_out(list& l, pool_work& c) noexcept {
+        (c.previous_ == nullptr ? l.first : c.previous_->next_) = c.next_;
+        (c.next_ == nullptr ? l.last : c.next_->previous_) = c.previous_;
     }
 
-    void add_thread(pool_work& c) {
-        try {
-            auto w = std::make_unique<worker>();
-            w->number = static_cast<unsigned>(threads_.size());
-            sigset_t blocked, before;
-            ::sigfillset(&blocked);
-            // Signals of the program go to threads that expect them; those that say what the thread
-            // itself did wrong, or that profilers send, stay.
-            for (int s : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT, SIGPROF})
-                ::sigdelset(&blocked, s);
-            ::pthread_sigmask(SIG_SETMASK, &blocked, &before);
-            struct restore {
-                const sigset_t& mask;
-                ~restore() { ::pthread_sigmask(SIG_SETMASK, &mask, nullptr); }
-            } at_end{before};
-            worker* raw = w.get();
-            w->thread = std::thread([this, raw] { work(*raw); });
-            std::string name = name_.substr(0, 10) + "-" + std::to_string(w->number);
-            ::pthread_setname_np(w->thread.native_handle(), name.c_str());
-            threads_.push_back(std::move(w)); // there is room
-            ++alive_;
-        } catch (...) {
-            if (alive_ != 0)
-                return; // one thread less than could be: the others will come to it
-            remove(c);
-            c.at_ = pool_work::place::nowhere;
-            throw;
+    bool push(pool_work& c) noexcept {
+        short_hold held(lock_);
+        if (closing_)
+            return false;
+        put_in(queue_, c);
+        c.at_.store(pool_work::place::queue, std::memory_order_relaxed);
+        // seq_cst: see idle_workers
+        queued_.store(queued_.load(std::memory_order_relaxed) + 1, std::memory_order_seq_cst);
+        return true;
+    }
+
+    pool_work* pull(worker& w) noexcept {
+        if (queued_.load(std::memory_order_relaxed) == 0)
+            return nullptr;
+        short_hold held(lock_);
+        pool_work* c = queue_.first;
+        if (c == nullptr)
+            return nullptr;
+        take_out(queue_, *c);
+        queued_.store(queued_.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
+        if (c->stays)
+            put_in(inside_, *c);
+        if (c->stop != nullptr)
+            w.stop = *c->stop;
+        c->at_.store(c->stays ? pool_work::place::inside : pool_work::place::nowhere,
+                     std::memory_order_release); // pairs with the acquire in withdraw()
+        return c;
+    }
+
+    // Has somebody come for what was just posted, if nobody is on the way. Gives the error if there
+    // is no thread, and none can be started.
+    int help() noexcept {
+        idle::bed* b = idle_.rouse_one();
+        if (b == nullptr)
+            return 0;
+        auto& w = static_cast<worker&>(*b);
+        if (w.has_thread.load(std::memory_order_relaxed)) { // ordered by the lock of idle_
+            wake_one_on(w.asleep);
+            return 0;
+        }
+        return start(w);
+    }
+
+    // For who has roused it. Gives the error if there is no thread at all.
+    int start(worker& w) noexcept;
+    void serve(worker& w) noexcept;
+    bool step(worker& w, bool& searching) noexcept;
+    bool steal(worker& w, bool& searching) noexcept;
+    void call(worker& w, pool_work& c) noexcept;
+    // What was looked for is found.
+    void found(bool& searching) noexcept {
+        if (!searching)
+            return;
+        searching = false;
+        if (idle_.end_search() && has_work())
+            help();
+    }
+    [[nodiscard]] bool has_work() const noexcept {
+        if (queued_.load(std::memory_order_seq_cst) != 0) // see idle_workers
+            return true;
+        for (unsigned i = 0; i < started_.load(std::memory_order_acquire); ++i)
+            if (!workers_[i]->deque.looks_empty())
+                return true;
+        return false;
+    }
+    [[nodiscard]] bool is_wanted(worker& w) const noexcept {
+        return w.has_mail() || w.has_stops_to_pass_on() || has_work();
+    }
+    [[nodiscard]] bool look_around(worker& w) noexcept {
+        for (unsigned n = 0; n < looks; ++n) {
+            if (is_wanted(w))
+                return true;
+            std_atomics::pause(0);
+        }
+        return false;
+    }
+    void sleep(worker& w, bool searching) noexcept {
+        idle_.lie_down(w, searching);
+        if (is_wanted(w) || finished()) {
+            idle_.get_up(w);
+            return;
+        }
+        while (w.asleep.load(std::memory_order_acquire) != 0) // pairs with the release in take()
+            sleep_on(w.asleep, 1);
+    }
+
+    [[nodiscard]] bool finished() noexcept {
+        short_hold held(lock_);
+        return closing_ && queue_.first == nullptr && inside_.first == nullptr;
+    }
+    // Precondition: mutex_ is held.
+    [[nodiscard]] bool has_ended() noexcept { return alive_ == 0 && finished(); }
+    void tell_if_ended() noexcept {
+        std::lock_guard lock(mutex_);
+        if (!has_ended())
+            return;
+        thread_pool_shutdown_op* told = std::exchange(waiters_, nullptr);
+        while (told != nullptr) {
+            thread_pool_shutdown_op* next = told->next_;
+            told->wake_from_anywhere();
+            told = next;
         }
     }
 
-    void work(worker& w) noexcept {
-        std::unique_lock lock(mutex_);
-        while (true) {
-            pool_work* c = std::exchange(w.handed, nullptr);
-            if (c == nullptr && first_ != nullptr) {
-                c = first_;
-                remove(*c);
-            }
-            if (c != nullptr) {
-                c->at_ = pool_work::place::nowhere;
-                std::optional<std::stop_source> stop;
-                if (c->stop != nullptr)
-                    stop = *c->stop;
-                w.stop = stop ? &*stop : nullptr;
-                ++begun_;
-                lock.unlock();
-                c->run_(*c, pool_turn::run); // which may free it
-                lock.lock();
-                w.stop = nullptr;
-            } else if (closing_) {
-                break;
-            } else {
-                w.next_idle = idle_;
-                idle_ = &w;
-                w.parked.store(1, std::memory_order_relaxed);
-                lock.unlock();
-                w.parked.wait(1, std::memory_order_acquire); // pairs with the release in hand()
-                lock.lock();
-            }
-        }
-        if (--alive_ == 0) {
-            thread_pool_shutdown_op* told = std::exchange(waiters_, nullptr);
-            while (told != nullptr) {
-                thread_pool_shutdown_op* next = told->next_;
-                told->wake_from_anywhere();
-                told = next;
-            }
-        }
+    void wake_all() noexcept {
+        for (unsigned i = 0; i < started_.load(std::memory_order_acquire); ++i)
+            if (workers_[i]->has_thread.load(std::memory_order_acquire) &&
+                idle_.rouse(*workers_[i]))
+                wake_one_on(workers_[i]->asleep);
     }
 
     void close() noexcept {
-        closing_ = true;
-        while (idle_ != nullptr) {
-            worker& w = *idle_;
-            idle_ = w.next_idle;
-            w.parked.store(0, std::memory_order_release); // pairs with the acquire in work()
-            w.parked.notify_one();
+        {
+            short_hold held(lock_);
+            closing_ = true;
         }
+        wake_all();
     }
 
     // What waits fails, what runs is asked to stop.
-    void end() noexcept {
-        std::unique_lock lock(mutex_);
-        close();
-        while (first_ != nullptr) {
-            pool_work& c = *first_;
-            remove(c);
-            fail(c, lock);
-        }
-        for (auto& w : threads_) {
-            if (pool_work* c = std::exchange(w->handed, nullptr))
-                fail(*c, lock);
-            if (w->stop == nullptr)
-                continue;
-            std::stop_source source = *w->stop;
-            lock.unlock(); // it runs callbacks
-            source.request_stop();
-            lock.lock();
-        }
-    }
-    static void fail(pool_work& c, std::unique_lock<std::mutex>& lock) noexcept {
-        c.at_ = pool_work::place::nowhere;
-        lock.unlock();
-        c.run_(c, pool_turn::gone);
-        lock.lock();
-    }
+    void end() noexcept;
 
     const unsigned size_;
     const std::string name_;
     std::mutex joining_;
-    mutable std::mutex mutex_; // for all that follows
-    std::vector<std::unique_ptr<worker>> threads_;
-    worker* idle_ = nullptr; // who went to sleep last is on top
-    pool_work* first_ = nullptr;
-    pool_work* last_ = nullptr;
-    std::size_t queued_ = 0;
-    std::uint64_t begun_ = 0;
+    mutable std::mutex mutex_; // for threads and their number
     unsigned alive_ = 0;
     thread_pool_shutdown_op* waiters_ = nullptr;
+
+    std::vector<std::unique_ptr<worker>> workers_;
+    std::atomic<unsigned> started_{0};   // all behind these never had a thread
+    std::atomic<std::uint32_t> dormant_; // those that have none
+    std::atomic<std::uint32_t> news_{0}; // stops that were announced
+    idle idle_;
+
+    alignas(64) short_lock<> lock_; // for the following
+    list queue_;                    // what outsiders posted
+    list inside_;                   // what stays until it leaves
+    std::atomic<std::size_t> queued_{0};
     bool closing_ = false;
 };
+
+// --- Threads -------------------------------------------------------------------------------------
+
+int thread_pool_state::start(worker& w) noexcept {
+    std::lock_guard lock(mutex_);
+    int error = 0;
+    try {
+        sigset_t blocked, before;
+        ::sigfillset(&blocked);
+        // Signals of the program go to threads that expect them; those that say what the thread
+        // itself did wrong, or that profilers send, stay.
+        for (int s : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT, SIGPROF})
+            ::sigdelset(&blocked, s);
+        ::pthread_sigmask(SIG_SETMASK, &blocked, &before);
+        struct restore {
+            const sigset_t& mask;
+            ~restore() { ::pthread_sigmask(SIG_SETMASK, &mask, nullptr); }
+        } at_end{before};
+        std::string name = name_.substr(0, 10) + "-" + std::to_string(w.number);
+        // Before it runs: it may lie down and be roused before we have gone on.
+        w.has_thread.store(true, std::memory_order_release); // pairs with wake_all()
+        if (started_.load(std::memory_order_relaxed) <= w.number)
+            started_.store(w.number + 1, std::memory_order_release); // pairs with who looks at them
+        w.thread = std::thread([this, &w] { serve(w); });
+        ::pthread_setname_np(w.thread.native_handle(), name.c_str());
+        dormant_.fetch_sub(1, std::memory_order_relaxed);
+        ++alive_;
+        return 0;
+    } catch (const std::system_error& e) {
+        error = e.code().value();
+    } catch (const std::bad_alloc&) {
+        error = ENOMEM;
+    }
+    w.has_thread.store(false, std::memory_order_relaxed);
+    idle_.put_back(w);
+    return alive_ != 0 ? 0 : error; // one less than could be: the others will come to it
+}
+
+void thread_pool_state::serve(worker& w) noexcept {
+    attach_thread_state();
+    this_thread_state.current_runner = &w;
+    bool searching = true; // as all who were roused
+    while (true) {
+        w.pass_stops_on();
+        if (step(w, searching))
+            continue;
+        if (!searching)
+            searching = idle_.start_search(1);
+        if (searching && look_around(w))
+            continue;
+        if (finished())
+            break;
+        sleep(w, searching);
+        searching = true;
+    }
+    if (searching)
+        static_cast<void>(idle_.end_search()); // nothing comes any more
+    this_thread_state.current_runner = nullptr;
+    {
+        std::lock_guard lock(mutex_);
+        --alive_;
+    }
+    tell_if_ended();
+}
+
+// Runs something, if there is something.
+bool thread_pool_state::step(worker& w, bool& searching) noexcept {
+    if (w.has_mail())
+        w.take_mail();
+    if (w.has_ready()) {
+        found(searching);
+        w.run_ready();
+        return true;
+    }
+    bool outside_first = ++w.turns % outsiders_first == 0;
+    if (outside_first) {
+        if (pool_work* c = pull(w)) {
+            found(searching);
+            call(w, *c);
+            return true;
+        }
+    }
+    if (!w.deque.looks_empty() && w.can_steal()) {
+        if (fork_child* c = w.deque.pop()) {
+            found(searching);
+            w.run_stolen(*c);
+            w.came_out();
+            return true;
+        }
+    }
+    if (pool_work* c = pull(w)) {
+        found(searching);
+        call(w, *c);
+        return true;
+    }
+    return steal(w, searching);
+}
+
+bool thread_pool_state::steal(worker& w, bool& searching) noexcept {
+    unsigned n = started_.load(std::memory_order_acquire); // pairs with the release in start()
+    w.random = w.random * 1664525u + 1013904223u;
+    unsigned first = (w.random >> 16) % n;
+    for (unsigned i = 0; i < n; ++i) {
+        worker& victim = *workers_[(first + i) % n];
+        if (&victim == &w || victim.deque.looks_empty())
+            continue;
+        if (!w.can_steal()) { // no memory: the victim will come to it, or there is some later
+            std_atomics::pause(64);
+            return false;
+        }
+        if (fork_child* c = victim.deque.steal()) {
+            found(searching);
+            w.run_stolen(*c);
+            w.came_out();
+            return true;
+        }
+    }
+    return false;
+}
+
+void thread_pool_state::call(worker& w, pool_work& c) noexcept {
+    w.begun.store(w.begun.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    w.current_strand = nullptr;
+    c.run_(c, pool_turn::run); // which may free it
+    w.came_out();
+    w.current_strand = nullptr; // it may be gone
+    if (w.stop) {               // written by this thread, and read by who destroys the pool
+        std::optional<std::stop_source> over;
+        short_hold held(lock_);
+        over.swap(w.stop);
+    }
+}
+
+void thread_pool_state::worker::take_mail() noexcept {
+    // acquire: pairs with the push in post_to()
+    detail::work* newest = mail.exchange(nullptr, std::memory_order_acquire);
+    detail::work* oldest = nullptr;
+    detail::work* last = newest;
+    while (newest != nullptr) { // the stack has the newest on top: turn it round
+        detail::work* earlier = newest->next;
+        if (newest->run == nullptr)
+            static_cast<strand*>(newest)->flags |= strand::scheduled;
+        newest->next = oldest;
+        oldest = newest;
+        newest = earlier;
+    }
+    if (oldest != nullptr)
+        ready_.append(*oldest, *last);
+}
+
+void thread_pool_state::worker::post_to(runner& r, detail::work& w) noexcept {
+    auto& self = static_cast<worker&>(r);
+    // As soon as the work is in the mailbox the pool may come to its end. Relaxed: the push below
+    // publishes it to whoever takes the work.
+    self.posting.fetch_add(1, std::memory_order_relaxed);
+    detail::work* head = self.mail.load(std::memory_order_relaxed);
+    do {
+        w.next = head;
+        // seq_cst: see idle_workers
+    } while (!self.mail.compare_exchange_weak(head, &w, std::memory_order_seq_cst,
+                                              std::memory_order_relaxed));
+    if (self.pool.idle_.rouse(self))
+        wake_one_on(self.asleep);
+    self.posting.fetch_sub(1, std::memory_order_release); // pairs with the pool's destructor
+}
+
+void thread_pool_state::end() noexcept {
+    close();
+    list failed;
+    bool announce = false;
+    {
+        short_hold held(lock_);
+        failed = std::exchange(queue_, list());
+        queued_.store(0, std::memory_order_relaxed);
+        for (pool_work* c = failed.first; c != nullptr; c = c->next_)
+            c->at_.store(pool_work::place::nowhere, std::memory_order_release); // see withdraw()
+        for (pool_work* c = inside_.first; c != nullptr; c = c->next_) {
+            c->run_(*c, pool_turn::stop);
+            announce = true;
+        }
+    }
+    for (pool_work* c = failed.first; c != nullptr;) {
+        pool_work* next = c->next_;
+        c->run_(*c, pool_turn::gone);
+        c = next;
+    }
+    if (announce)
+        announce_stop();
+    for (auto& w : workers_) {
+        std::optional<std::stop_source> source;
+        {
+            short_hold held(lock_);
+            source = w->stop;
+        }
+        if (source)
+            source->request_stop(); // it runs callbacks
+    }
+}
 
 // --- A call --------------------------------------------------------------------------------------
 
@@ -344,6 +625,10 @@ void thread_call_base::take_turn(pool_work& w, pool_turn turn) noexcept {
 void post(thread_pool_state& pool, pool_work& w) { pool.post(w); }
 
 bool withdraw(thread_pool_state& pool, pool_work& w) noexcept { return pool.withdraw(w); }
+
+void leave(thread_pool_state& pool, pool_work& w) noexcept { pool.leave(w); }
+
+void announce_stop(thread_pool_state& pool) noexcept { pool.announce_stop(); }
 
 // --- Shutdown ------------------------------------------------------------------------------------
 

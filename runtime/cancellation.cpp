@@ -7,7 +7,10 @@ namespace weft {
 
 bool stop_requested() noexcept {
     detail::runner* r = detail::runner::current();
-    return r != nullptr && r->current_strand != nullptr && r->current_strand->stop_pending();
+    if (r == nullptr || r->current_strand == nullptr)
+        return false;
+    r->look_for_stop();
+    return r->current_strand->stop_pending();
 }
 
 namespace detail {
@@ -31,7 +34,7 @@ void finally_scope::begin_cleanup(frame_continuation& outer, ending how, task<> 
     suspend(s, outer.frame, *outer.promise, outer.awaiting_at);
     cleanup_.emplace(*this);
     cleanup_->adopt<void>(t.release());
-    if (within_ < duration::max()) {
+    if (within_ < duration::max() && s.run_by->io() != nullptr) { // a pool has no timers
         try {
             io_loop().add_timer(*this, saturated_sum(io_loop().now(), within_));
         } catch (...) {
@@ -60,7 +63,8 @@ void finally_scope::expired(timer& t) noexcept {
 
 bool finally_scope::cleanup::ended(continuation& c, ending e) noexcept {
     auto& self = static_cast<cleanup&>(c);
-    self.scope.io_loop().remove_timer(self.scope);
+    if (self.scope.active())
+        self.scope.io_loop().remove_timer(self.scope);
     self.return_context(self.scope.owner());
     // A clean-up that ended by itself after all says itself how it went.
     if (e == ending::finished && (self.scope.expired_ || self.result_of<void>().failed()))

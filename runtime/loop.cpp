@@ -568,6 +568,11 @@ time_point now() noexcept {
 
 namespace detail {
 
+void operation::refuse_without_loop() {
+    throw state_error("a thread without a loop has no I/O and no timers: a task on a thread pool "
+                      "gets them through on(loop, ...)");
+}
+
 void io_operation::submit(request r) {
     try {
         io_loop().submit(*this, r);

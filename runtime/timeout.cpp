@@ -64,7 +64,8 @@ void timeout_scope::arm() {
 void timeout_scope::reschedule(time_point when) {
     if (!active_ || expired_)
         throw state_error("a timeout can be moved only while its body runs and before it expired");
-    io_loop().remove_timer(*this);
+    if (active())
+        io_loop().remove_timer(*this);
     time_point before = std::exchange(deadline_, when);
     try {
         arm();
@@ -85,7 +86,8 @@ void timeout_scope::fired(detail::timer& t) noexcept {
 bool timeout_scope::body::ended(continuation& c, detail::ending e) noexcept {
     timeout_scope& s = static_cast<body&>(c).scope;
     s.active_ = false;
-    s.io_loop().remove_timer(s);
+    if (s.active())
+        s.io_loop().remove_timer(s);
     s.stopped_ = e == detail::ending::stopped;
     s.body_.return_context(s.owner());
     // A stop that was not ours, or that came from outside as well, goes on outwards.

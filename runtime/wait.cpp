@@ -29,7 +29,8 @@ public:
 
     /// Precondition: it is being waited for.
     void tell() noexcept {
-        io_loop().remove_timer(*this);
+        if (active())
+            io_loop().remove_timer(*this);
         waiting_ = false;
         complete();
     }
@@ -55,7 +56,8 @@ private:
     }
     static void cancel_wait(operation& op) noexcept {
         auto& self = static_cast<change_op&>(op);
-        self.io_loop().remove_timer(self);
+        if (self.active())
+            self.io_loop().remove_timer(self);
         self.waiting_ = false;
         self.stopped();
     }

@@ -6,7 +6,8 @@
 //         co_return x + y;
 //     }
 //
-// Threads:      the task's loop; for more cores see `on` and the executors.
+// Threads:      the task's loop; for more cores see `on` and the executors. On a thread pool
+//               (executors/on_pool.hpp) other threads take part: see there.
 // Cancellation: a stop reaches all of them, and is waited for. What ended with a value in the race
 //               is given, if all did.
 // Errors:       when_all: the first error stops the others, is kept until they have ended, and is
@@ -16,6 +17,7 @@
 //               array.
 // Source:       asyncio.gather, but structured: nothing goes on in the background.
 #pragma once
+#include <weft/runtime/detail/fork_all.hpp>
 #include <weft/runtime/detail/join.hpp>
 
 namespace weft {
@@ -107,13 +109,15 @@ public:
 /// Gives a tuple of the values, in the order of the arguments; `void` becomes an empty struct.
 template <awaitable... As>
 [[nodiscard]] auto when_all(As... as) {
-    using op = detail::when_all_op<task_result_t<As>...>;
+    using op = detail::join_or_fork<detail::when_all_op<task_result_t<As>...>,
+                                    detail::fork_all_op<task_result_t<As>...>>;
     return detail::deferred<op, task<task_result_t<As>>...>(weft::as_task(std::move(as))...);
 }
 /// Gives a vector of the values in order; nothing for tasks without one.
 template <class T>
 [[nodiscard]] auto when_all(std::vector<task<T>> tasks) {
-    return detail::deferred<detail::when_all_vector_op<T>, std::vector<task<T>>>(std::move(tasks));
+    using op = detail::join_or_fork<detail::when_all_vector_op<T>, detail::fork_all_vector_op<T>>;
+    return detail::deferred<op, std::vector<task<T>>>(std::move(tasks));
 }
 
 /// Gives a tuple of results.

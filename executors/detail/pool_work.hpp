@@ -20,6 +20,7 @@
 //               and none can be started; then the node was not taken.
 // Cost:         no allocation. Source: none.
 #pragma once
+#include <atomic>
 #include <cstdint>
 #include <stop_token>
 
@@ -30,6 +31,7 @@ class thread_pool_state;
 enum class pool_turn : std::uint8_t {
     run,  // on a thread of the pool
     gone, // the pool is being destroyed: it won't come to this any more
+    stop, // the pool is being destroyed, and the node stays: see below
 };
 
 class pool_work {
@@ -43,6 +45,9 @@ public:
     /// Asked to stop if the pool is destroyed while this runs. Set before the node is posted, and
     /// stays until `run` is called; null: it isn't asked.
     std::stop_source* stop = nullptr;
+    /// The pool doesn't end until leave() is called for this node, once it has had its turn. Until
+    /// then it may get another one: `stop`, from the thread that destroys the pool, under a lock.
+    bool stays = false;
 
 protected:
     ~pool_work() = default;
@@ -50,11 +55,12 @@ protected:
 private:
     friend class thread_pool_state;
     turn_function run_;
-    // Guarded by the pool's lock.
+    // Written under the pool's lock. Who finds `nowhere` need not look at the pool, which may be
+    // gone.
+    enum class place : std::uint8_t { nowhere, queue, inside };
+    std::atomic<place> at_{place::nowhere};
     pool_work* next_ = nullptr;
     pool_work* previous_ = nullptr;
-    enum class place : std::uint8_t { nowhere, queue, handed } at_ = place::nowhere;
-    unsigned thread_ = 0; // to which it was handed
 };
 
 /// Hands a node in. It gets its turn after those that came before.
@@ -62,5 +68,9 @@ void post(thread_pool_state& pool, pool_work& w);
 /// Takes a node back. False: it has had its turn, or has it now. Precondition: it was posted, and
 /// is still there.
 bool withdraw(thread_pool_state& pool, pool_work& w) noexcept;
+/// For a node that stays, and is done.
+void leave(thread_pool_state& pool, pool_work& w) noexcept;
+/// A stop_point was set that strands of this pool are below of: they are told. See fork.hpp.
+void announce_stop(thread_pool_state& pool) noexcept;
 
 } // namespace weft::detail

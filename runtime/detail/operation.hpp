@@ -94,7 +94,13 @@ protected:
 
     [[nodiscard]] strand& owner() const noexcept { return *strand_; }
     [[nodiscard]] bool has_begun() const noexcept { return strand_ != nullptr; }
-    [[nodiscard]] loop& io_loop() const noexcept { return *strand_->run_by->io(); }
+    /// Throws state_error on a thread that has none: a worker of a pool.
+    [[nodiscard]] loop& io_loop() const {
+        loop* l = strand_->run_by->io();
+        if (l == nullptr) [[unlikely]]
+            refuse_without_loop();
+        return *l;
+    }
 
     template <class Op>
     static void call_cancel(operation& op) noexcept {
@@ -102,6 +108,8 @@ protected:
     }
 
 private:
+    [[noreturn]] static void refuse_without_loop();
+
     const operation_type* type_;
     strand* strand_ = nullptr;
 };

@@ -25,6 +25,7 @@ namespace weft::detail {
 class runner {
 public:
     using post_function = void (*)(runner&, work&) noexcept;
+    using look_function = void (*)(runner&) noexcept;
 
     runner(post_function f, loop* io) noexcept : post_(f), io_(io) {}
     runner(const runner&) = delete;
@@ -72,7 +73,13 @@ public:
 
     [[nodiscard]] bool has_ready() const noexcept { return !ready_.empty(); }
     [[nodiscard]] work& pop_ready() noexcept { return ready_.pop(); }
+    /// The loop that does I/O and keeps timers for this thread; null: there is none.
     [[nodiscard]] loop* io() const noexcept { return io_; }
+    /// Where stops may come from other threads: see whether one has come for the current strand.
+    void look_for_stop() noexcept {
+        if (look_ != nullptr)
+            look_(*this);
+    }
 
     // What is on loan to it.
     [[nodiscard]] loan* loan_of(const void* line) noexcept {
@@ -116,28 +123,12 @@ public:
     std::coroutine_handle<> next_frame;
     strand* next_unwind = nullptr;
     strand* current_strand = nullptr;
-    unsigned depth = 0; // of coroutines that started each other inline
+    int depth = 0; // of coroutines that started each other inline
 
     /// How deep coroutines start each other on the stack; from there on the trampoline does it.
-    static constexpr unsigned max_depth = 32;
+    static constexpr int max_depth = 32;
 
 protected:
-    work_queue ready_;
-
-private:
-    void resume(strand& s) noexcept {
-        std::uint8_t f = s.flags;
-        s.flags = f & static_cast<std::uint8_t>(
-                          ~(strand::scheduled | strand::unstarted | strand::cancelled));
-        s.leaf = nullptr;
-        current_strand = &s;
-        constexpr std::uint8_t never_run = strand::unstarted | strand::stopping;
-        if ((f & strand::unwinding) != 0 || (f & never_run) == never_run) [[unlikely]]
-            unwind(s);
-        else
-            s.frame.resume();
-    }
-
     void drain_transfers() noexcept {
         while (true) {
             if (auto frame = next_frame) {
@@ -151,6 +142,23 @@ private:
                 break;
             }
         }
+    }
+
+    work_queue ready_;
+    look_function look_ = nullptr;
+
+private:
+    void resume(strand& s) noexcept {
+        std::uint8_t f = s.flags;
+        s.flags = f & static_cast<std::uint8_t>(
+                          ~(strand::scheduled | strand::unstarted | strand::cancelled));
+        s.leaf = nullptr;
+        current_strand = &s;
+        constexpr std::uint8_t never_run = strand::unstarted | strand::stopping;
+        if ((f & strand::unwinding) != 0 || (f & never_run) == never_run) [[unlikely]]
+            unwind(s);
+        else
+            s.frame.resume();
     }
 
     void unwind(strand& s) noexcept;

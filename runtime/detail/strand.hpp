@@ -101,6 +101,7 @@ struct strand : work {
     std::uint32_t stop_requests = 0;
     std::uint8_t flags = 0;
     bool in_place = false; // goes on in place of its parent, which waits for nothing else
+    bool roams = false;    // a fork_strand: see fork.hpp
 };
 
 } // namespace weft::detail

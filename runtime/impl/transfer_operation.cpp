@@ -27,8 +27,9 @@ request write_op::fill() noexcept {
     if (offset_ == at_position)
         began_at_ = ::lseek(fd_, 0, SEEK_CUR);
     // Relaxed: a hint, and who comes too late is told by the kernel as well.
-    told_ = kernel_knows_nosignal.load(std::memory_order_relaxed) &&
-            contains(io_loop().options().features, kernel_feature::silent_write);
+    const loop* l = owner().run_by->io(); // where there is none, submit() refuses
+    told_ = kernel_knows_nosignal.load(std::memory_order_relaxed) && l != nullptr &&
+            contains(l->options().features, kernel_feature::silent_write);
     return {.opcode = opcode_,
             .flags = static_cast<std::uint8_t>(told_ ? 0 : IOSQE_ASYNC),
             .fd = fd_,

@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: MIT
+#include <weft/runtime/detail/fork.hpp>
+
+#include <weft/runtime/detail/context_data.hpp>
+#include <weft/runtime/detail/fork_all.hpp>
+#include <weft/runtime/unhandled.hpp>
+
+#include <new>
+#include <utility>
+
+namespace weft::detail {
+
+namespace {
+
+// A strand that a thief made: one at most is kept for the next theft.
+struct stolen_strand : fork_strand, recycled {};
+
+// How deep forks nest on the stack of a pool's thread. Each level takes some hundred bytes.
+constexpr int fork_depth = 256;
+
+fork_strand& root_of(strand& s) noexcept {
+    strand* at = &s;
+    while (!at->roams)
+        at = at->parent;
+    return static_cast<fork_strand&>(*at);
+}
+
+} // namespace
+
+// --- fork_runner ---------------------------------------------------------------------------------
+
+fork_runner::fork_runner(post_function mail, const std::atomic<std::uint32_t>& sleepers,
+                         const std::atomic<std::uint32_t>& news, help_function help,
+                         help_function announce) noexcept
+    : runner(mail, nullptr), sleepers_(sleepers), news_(news), help_(help), announce_(announce) {
+    look_ = look;
+    depth = max_depth - fork_depth;
+}
+
+fork_runner::~fork_runner() { delete static_cast<stolen_strand*>(spare_); }
+
+void fork_runner::come_here(fork_strand& s) noexcept {
+    s.run_by = this;
+    s.previous_here = nullptr;
+    s.next_here = here_;
+    if (here_ != nullptr)
+        here_->previous_here = &s;
+    here_ = &s;
+    // Stops may have been announced before it was ours: let it look at its first fork.
+    news_seen_ = news_.load(std::memory_order_relaxed) - 1;
+}
+
+void fork_runner::leave_here(fork_strand& s) noexcept {
+    (s.previous_here == nullptr ? here_ : s.previous_here->next_here) = s.next_here;
+    if (s.next_here != nullptr)
+        s.next_here->previous_here = s.previous_here;
+}
+
+void fork_runner::begin_strand(fork_strand& s) noexcept {
+    come_here(s);
+    run(s);
+}
+
+bool fork_runner::can_steal() noexcept {
+    if (spare_ == nullptr) {
+        try {
+            spare_ = new stolen_strand;
+        } catch (const std::bad_alloc&) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void fork_runner::run_stolen(fork_child& c) noexcept {
+    fork_scope& scope = *c.scope;
+    // acquire: pairs with who announced
+    if (scope.reached(news_.load(std::memory_order_acquire))) {
+        scope.drop(c);
+        if (scope.left_.fetch_sub(1, std::memory_order_acq_rel) == 1) { // see child_ended
+            take_over(*scope.strand_);
+            scope.go_on(*this);
+            drain_transfers();
+        }
+        return;
+    }
+    auto& s = static_cast<stolen_strand&>(*std::exchange(spare_, nullptr));
+    s.stops = &scope;
+    s.context = scope.context();
+    if (s.context != nullptr)
+        retain_context(s.context);
+    c.on_end = scope.end_of(c);
+    c.root->returns_to = &c;
+    c.root->in = &s;
+    s.frame = c.child;
+    s.promise = c.root;
+    begin_strand(s);
+}
+
+void fork_runner::take_over(fork_strand& s) noexcept {
+    // acquire: pairs with the release in came_out()
+    for (unsigned round = 0; s.on_stack.load(std::memory_order_acquire); ++round)
+        std_atomics::pause(round);
+    come_here(s);
+}
+
+void fork_runner::pass_stops_on() noexcept {
+    std::uint32_t now = news_.load(std::memory_order_acquire); // pairs with who announced
+    if (now == passed_on_)
+        return;
+    passed_on_ = now;
+    for (fork_strand* s = here_; s != nullptr; s = s->next_here)
+        if (!s->stop_pending() && is_stopped(*s))
+            s->request_stop();
+}
+
+void fork_runner::look(runner& r) noexcept {
+    auto& self = static_cast<fork_runner&>(r);
+    if (!self.has_news())
+        return;
+    self.news_seen_ = self.news_.load(std::memory_order_acquire); // pairs with who announced
+    fork_strand& s = root_of(*self.current_strand);
+    if (!s.stop_pending() && self.is_stopped(s))
+        s.request_stop();
+}
+
+// --- fork_scope ----------------------------------------------------------------------------------
+
+bool fork_scope::stop_here(fork_runner& r) noexcept {
+    r.look_for_stop();
+    if (!strand_->stop_pending())
+        return false;
+    suspend();
+    r.transfer_unwind(*strand_);
+    return true;
+}
+
+void fork_scope::suspend() noexcept {
+    strand_->frame = frame_;
+    strand_->promise = promise_;
+    strand_->awaiting_at = awaited_at_;
+}
+
+// The parent can't take back what is in the deque of a thread that goes on with something else: all
+// children from `first` on are run by others, or by this thread as if it were another.
+void fork_scope::hand_out(std::uint32_t first) noexcept {
+    children_[first - 1].on_end = end_of(children_[first - 1]);
+    handed_out_ = count_ - first;
+}
+
+// True: all have ended.
+bool fork_scope::join(fork_runner& r) noexcept {
+    auto n = static_cast<std::int32_t>(handed_out_);
+    // acquire: pairs with the decrements of those who ran them
+    if (left_.load(std::memory_order_acquire) == -n)
+        return true;
+    suspend();
+    strand_->leaf = nullptr;
+    strand_->on_stack.store(true, std::memory_order_relaxed); // published below
+    r.leave_here(*strand_);
+    r.leaving_ = strand_;
+    // acq_rel: who ends last sees our state, or we see what they did
+    if (left_.fetch_add(n, std::memory_order_acq_rel) != -n)
+        return false;
+    r.leaving_ = nullptr;
+    strand_->on_stack.store(false, std::memory_order_relaxed); // nobody else was told
+    r.come_here(*strand_);
+    return true;
+}
+
+// All have ended, and the strand is ours. True: its frames are unwound as well.
+bool fork_scope::leave(fork_runner& r) noexcept {
+    strand_->stops = const_cast<stop_point*>(above);
+    if (kept_)
+        give_back_variables();
+    if (!special_.load(std::memory_order_relaxed)) // ordered by the counter
+        return false;
+    // A stop that was asked of our children only ends here.
+    if (strand_->stop_requests != 0 && !r.is_stopped(*strand_))
+        while (strand_->stop_requests != 0)
+            strand_->withdraw_stop();
+    if (first() != none || !stopped_.load(std::memory_order_relaxed))
+        return false;
+    suspend();
+    r.transfer_unwind(*strand_);
+    return true;
+}
+
+void fork_scope::go_on(fork_runner& r) noexcept {
+    if (!leave(r))
+        r.transfer(*strand_, frame_);
+}
+
+// A child that never ran.
+void fork_scope::drop(fork_child& c) noexcept {
+    std::exchange(c.child, nullptr).destroy();
+    stopped_.store(true, std::memory_order_relaxed); // ordered by the counter, as is the next
+    special_.store(true, std::memory_order_relaxed);
+}
+
+void fork_scope::note_failure(std::uint32_t i, fork_runner& r) noexcept {
+    std::uint32_t nobody = none;
+    special_.store(true, std::memory_order_relaxed);
+    if (first_.compare_exchange_strong(nobody, i, std::memory_order_relaxed)) {
+        asked.store(true, std::memory_order_release); // pairs with the acquire in reached()
+        if (count_ != 1)
+            r.announce_(r);
+    }
+}
+
+void fork_scope::child_ended(fork_child& c, ending how, bool failed) noexcept {
+    fork_scope& self = *c.scope;
+    auto& r = static_cast<fork_runner&>(*runner::current());
+    if (failed)
+        self.note_failure(static_cast<std::uint32_t>(&c - self.children_), r);
+    if (how == ending::stopped) {
+        self.stopped_.store(true, std::memory_order_relaxed); // ordered by the counter
+        self.special_.store(true, std::memory_order_relaxed);
+    }
+    auto& s = static_cast<fork_strand&>(*std::exchange(r.current_strand, nullptr));
+    if (&s == self.strand_) {
+        if (self.has_variables())
+            self.restore_variables();
+        if (self.join(r))
+            self.go_on(r);
+        return;
+    }
+    r.leave_here(s);
+    delete static_cast<stolen_strand*>(&s);
+    // acq_rel: whoever is last sees what all others did
+    if (self.left_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+        r.take_over(*self.strand_);
+        self.go_on(r);
+    }
+}
+
+// Children copy the variables of their parent, and are others to locks. One that runs in its strand
+// gets the strand as a child's would be; afterwards that is undone.
+void fork_scope::keep_variables() noexcept {
+    kept_ = true;
+    own_context_ = (strand_->flags & strand::own_context) != 0;
+    context_ = strand_->context;
+    if (context_ != nullptr)
+        retain_context(context_);
+    identity_ = std::exchange(strand_->identity, 0);
+    strand_->flags &= static_cast<std::uint8_t>(~strand::own_context);
+}
+
+void fork_scope::restore_variables() noexcept {
+    context_data* before = context();
+    if (strand_->context != before) {
+        if (before != nullptr)
+            retain_context(before);
+        if (strand_->context != nullptr)
+            release_context(strand_->context);
+        strand_->context = before;
+    }
+    strand_->identity = 0;
+    strand_->flags &= static_cast<std::uint8_t>(~strand::own_context);
+}
+
+void fork_scope::give_back_variables() noexcept {
+    restore_variables();
+    if (context_ != nullptr)
+        release_context(context_);
+    strand_->identity = identity_;
+    if (own_context_)
+        strand_->flags |= strand::own_context;
+    kept_ = false;
+}
+
+void fork_all_scope::report(std::exception_ptr e) noexcept {
+    if (e) // it hasn't left through await_resume
+        report_unhandled("when_all", awaited_at(), std::move(e));
+}
+
+} // namespace weft::detail

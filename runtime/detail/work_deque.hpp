@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: MIT
+// What one thread has to do, and others may take from it: the owner pushes and pops at one end, the
+// newest first, thieves take from the other end, the oldest first.
+//
+//     void share(weft::detail::work_deque<int>& d, int& job) {    // on the owner's thread
+//         if (d.reserve(1))
+//             d.push(job);
+//         if (int* mine = d.pop())             // null: a thief was faster
+//             fmt::print("{}\n", *mine);
+//     }
+//
+// Threads:      steal and looks_empty, any; the rest, the owner's. A push is ordered before what
+//               its thread does next, also for sequentially consistent loads: see push.
+// Cancellation: none.
+// Errors:       reserve gives false if there is no memory; the rest can't fail.
+// Cost:         push and pop: one exchange of the processor's each, without contention. The array
+//               doubles, and stays that large.
+// Source:       Chase and Lev (2005), with the memory orders of Le, Pop, Cohen and Nardelli,
+//               "Correct and Efficient Work-Stealing for Weak Memory Models" (PPoPP 2013); their
+//               fences are sequentially consistent accesses here, which the thread sanitizer knows.
+#pragma once
+#include <weft/runtime/detail/atomics.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <new>
+
+namespace weft::detail {
+
+template <class T, class Atomics = std_atomics, std::size_t FirstSize = 256>
+class work_deque {
+    static_assert((FirstSize & (FirstSize - 1)) == 0, "a power of two");
+
+public:
+    work_deque() noexcept = default;
+    work_deque(const work_deque&) = delete;
+    work_deque& operator=(const work_deque&) = delete;
+    ~work_deque() {
+        array* a = arrays_;
+        while (a != nullptr) {
+            array* older = a->older;
+            delete a;
+            a = older;
+        }
+    }
+
+    /// Makes room for `n` more. False: there is no memory.
+    [[nodiscard]] bool reserve(std::size_t n) noexcept {
+        std::int64_t b = bottom_.load(std::memory_order_relaxed); // our own
+        if (b - top_seen_ + static_cast<std::int64_t>(n) <= size_) [[likely]]
+            return true;
+        return make_room(b, n);
+    }
+
+    /// Precondition: there is room.
+    void push(T& item) noexcept {
+        std::int64_t b = bottom_.load(std::memory_order_relaxed); // our own
+        arrays_->at(b).store(&item, std::memory_order_relaxed);   // published below
+        // Pairs with the load in steal(). Not only a release: whoever pushes looks at once whether
+        // somebody sleeps, and who goes to sleep looks here.
+        bottom_.store(b + 1, std::memory_order_seq_cst);
+    }
+
+    /// The newest, or null.
+    [[nodiscard]] T* pop() noexcept {
+        std::int64_t b = bottom_.load(std::memory_order_relaxed) - 1; // our own
+        if (b < top_seen_)
+            return nullptr; // it only grows
+        // seq_cst, as are all accesses to top_: of the owner who takes the last one and a thief who
+        // does, one sees what the other announced.
+        bottom_.store(b, std::memory_order_seq_cst);
+        std::int64_t t = top_.load(std::memory_order_seq_cst);
+        if (t < b) [[likely]]
+            return arrays_->at(b).load(std::memory_order_relaxed); // our own
+        T* item = nullptr;
+        if (t == b) { // the last: who moves the top has it
+            item = arrays_->at(b).load(std::memory_order_relaxed);
+            if (!top_.compare_exchange_strong(t, t + 1, std::memory_order_seq_cst,
+                                              std::memory_order_relaxed))
+                item = nullptr;
+        }
+        // release: who steals by this value later sees the array and what was pushed before
+        bottom_.store(b + 1, std::memory_order_release);
+        top_seen_ = b + 1;
+        return item;
+    }
+
+    /// The oldest; null if there is none, or somebody else was faster.
+    [[nodiscard]] T* steal() noexcept {
+        std::int64_t t = top_.load(std::memory_order_seq_cst);
+        std::int64_t b = bottom_.load(std::memory_order_seq_cst); // pairs with push()
+        if (t >= b)
+            return nullptr;
+        array* a = array_.load(std::memory_order_acquire); // pairs with the release in make_room()
+        T* item = a->at(t).load(std::memory_order_relaxed);
+        if (!top_.compare_exchange_strong(t, t + 1, std::memory_order_seq_cst,
+                                          std::memory_order_relaxed))
+            return nullptr; // what was read may be something else by now
+        return item;
+    }
+
+    /// A snapshot, in the order of all pushes and of those who go to sleep. Where the top is old it
+    /// looks fuller than it is.
+    [[nodiscard]] bool looks_empty() const noexcept {
+        std::int64_t t = top_.load(std::memory_order_relaxed);
+        return bottom_.load(std::memory_order_seq_cst) <= t;
+    }
+
+private:
+    using slot = typename Atomics::template atomic<T*>;
+
+    struct array {
+        array(std::int64_t n, array* before) : older(before), mask(n - 1), slots(new slot[n]) {}
+        array(const array&) = delete;
+        array& operator=(const array&) = delete;
+        ~array() { delete[] slots; }
+        slot& at(std::int64_t i) const noexcept { return slots[i & mask]; }
+        array* older; // thieves may still read there, so they stay
+        std::int64_t mask;
+        slot* slots;
+    };
+
+    bool make_room(std::int64_t b, std::size_t n) noexcept {
+        // acquire: pairs with the exchange in steal(), which has read a slot that we may fill again
+        top_seen_ = top_.load(std::memory_order_acquire);
+        std::int64_t needed = b - top_seen_ + static_cast<std::int64_t>(n);
+        if (needed <= size_)
+            return true;
+        std::int64_t size = size_ == 0 ? static_cast<std::int64_t>(FirstSize) : size_;
+        while (size < needed)
+            size *= 2;
+        array* larger = nullptr;
+        try {
+            larger = new array(size, arrays_);
+        } catch (const std::bad_alloc&) {
+            return false;
+        }
+        for (std::int64_t i = top_seen_; i < b; ++i)
+            larger->at(i).store(arrays_->at(i).load(std::memory_order_relaxed),
+                                std::memory_order_relaxed); // published below
+        arrays_ = larger;
+        size_ = size;
+        array_.store(larger, std::memory_order_release); // pairs with the acquire in steal()
+        return true;
+    }
+
+    alignas(64) typename Atomics::template atomic<std::int64_t> top_{0};    // of the oldest item
+    alignas(64) typename Atomics::template atomic<std::int64_t> bottom_{0}; // behind the newest
+    typename Atomics::template atomic<array*> array_{nullptr};
+    // The owner's.
+    array* arrays_ = nullptr; // the same, with all that it outgrew
+    std::int64_t size_ = 0;
+    std::int64_t top_seen_ = 0; // at some time
+};
+
+} // namespace weft::detail

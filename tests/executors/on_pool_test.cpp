@@ -1,0 +1,406 @@
+// SPDX-License-Identifier: MIT
+#include <weft/executors/on_pool.hpp>
+
+#include <weft/ipc/error.hpp>
+#include <weft/runtime/cancellation.hpp>
+#include <weft/runtime/context.hpp>
+#include <weft/runtime/error.hpp>
+#include <weft/runtime/runtime.hpp>
+#include <weft/runtime/sleep.hpp>
+#include <weft/runtime/spawn.hpp>
+#include <weft/runtime/sync_wait.hpp>
+#include <weft/runtime/task_group.hpp>
+#include <weft/runtime/timeout.hpp>
+#include <weft/runtime/when_all.hpp>
+#include <weft/sync/event.hpp>
+#include <weft/sync/mutex.hpp>
+
+#include <catch2/catch.hpp>
+
+#include <atomic>
+#include <memory>
+#include <random>
+#include <set>
+#include <stdexcept>
+#include <thread>
+
+namespace {
+
+using namespace weft;
+using ipc::pool_terminated;
+using namespace std::chrono_literals;
+
+task<long> fibonacci(int n) {
+    if (n < 2)
+        co_return n;
+    auto [a, b] = co_await when_all(fibonacci(n - 1), fibonacci(n - 2));
+    co_return a + b;
+}
+
+task<long> count_leaves(int depth, int width) {
+    if (depth == 0)
+        co_return 1;
+    std::vector<task<long>> children;
+    for (int i = 0; i < width; ++i)
+        children.push_back(count_leaves(depth - 1, width));
+    std::vector<long> counts = co_await when_all(std::move(children));
+    long sum = 0;
+    for (long n : counts)
+        sum += n;
+    co_return sum;
+}
+
+task<std::thread::id> this_thread() { co_return std::this_thread::get_id(); }
+
+template <class Condition>
+task<> eventually(Condition condition) {
+    time_point end = now() + 10s;
+    while (!condition()) {
+        REQUIRE(now() < end);
+        co_await sleep_for(1ms);
+    }
+}
+
+template <class E, class A>
+task<> fails_with(A a) {
+    bool failed = false;
+    try {
+        static_cast<void>(co_await as_task(std::move(a)));
+    } catch (const E&) {
+        failed = true;
+    }
+    CHECK(failed);
+}
+
+// Computes until it is stopped, or for ten seconds.
+task<> compute(std::atomic<int>& begun) {
+    ++begun;
+    auto end = std::chrono::steady_clock::now() + 10s;
+    while (std::chrono::steady_clock::now() < end)
+        co_await checkpoint();
+}
+
+task<> wait_for(event& e, std::atomic<int>& begun) {
+    ++begun;
+    co_await e.wait();
+}
+
+context_var<int> level{"level", 0};
+
+struct counted {
+    explicit counted(std::atomic<int>& a) noexcept : alive(a) { ++alive; }
+    counted(const counted& other) noexcept : alive(other.alive) { ++alive; }
+    counted& operator=(const counted&) = delete;
+    ~counted() { --alive; }
+    std::atomic<int>& alive;
+};
+
+} // namespace
+
+TEST_CASE("on_pool: tasks run there, fork there, and their results come home") {
+    for (unsigned threads : {1u, 2u, 4u}) {
+        CAPTURE(threads);
+        run([](unsigned n) -> task<> {
+            thread_pool pool({.threads = n});
+            auto home = std::this_thread::get_id();
+            auto there = co_await on(pool, this_thread());
+            CHECK(there != home);
+            CHECK(std::this_thread::get_id() == home);
+            long f = co_await on(pool, fibonacci(20));
+            CHECK(f == 6765);
+            long leaves = co_await on(pool, count_leaves(4, 8));
+            CHECK(leaves == 4096);
+            auto [a, b] = co_await when_all(on(pool, fibonacci(15)), on(pool, fibonacci(16)));
+            CHECK(a == 610);
+            CHECK(b == 987);
+            co_await pool.shutdown();
+            co_await fails_with<state_error>(on(pool, fibonacci(1)));
+        }(threads));
+    }
+}
+
+TEST_CASE("on_pool: children run on other threads, and the parent goes on when all have ended") {
+    run([]() -> task<> {
+        thread_pool pool({.threads = 3});
+        // Each waits for the others to be there, so each needs a thread.
+        std::atomic<int> here{0};
+        auto meet = [](std::atomic<int>& n) -> task<std::thread::id> {
+            ++n;
+            auto end = std::chrono::steady_clock::now() + 10s;
+            while (n.load() < 3 && std::chrono::steady_clock::now() < end)
+                std::this_thread::yield();
+            co_return std::this_thread::get_id();
+        };
+        auto all = [](auto& f, std::atomic<int>& n) -> task<std::size_t> {
+            auto [a, b, c] = co_await when_all(f(n), f(n), f(n));
+            co_return std::set<std::thread::id>({a, b, c}).size();
+        };
+        auto threads = co_await on(pool, all(meet, here));
+        CHECK(threads == 3);
+    }());
+}
+
+TEST_CASE("on_pool: a deep chain of forks and awaits needs no deep stack") {
+    struct chain {
+        static task<int> of(int n) {
+            if (n == 0)
+                co_return 0;
+            auto [a, b] = co_await when_all(of(n - 1), plain(n % 3));
+            co_return a + b;
+        }
+        static task<int> plain(int n) {
+            if (n == 0)
+                co_return 1;
+            int below = co_await plain(n - 1);
+            co_return below;
+        }
+    };
+    thread_pool pool({.threads = 2});
+    CHECK(sync_wait(on(pool, chain::of(100'000))) == 100'000);
+}
+
+TEST_CASE("on_pool: the first error comes out when all have ended, and stops the others") {
+    run([]() -> task<> {
+        thread_pool pool({.threads = 2});
+        std::atomic<int> begun{0}, alive{0};
+        auto fail = [](std::atomic<int>& others) -> task<> {
+            auto end = std::chrono::steady_clock::now() + 10s;
+            while (others.load() == 0 && std::chrono::steady_clock::now() < end)
+                std::this_thread::yield();
+            throw std::out_of_range("x");
+            co_return;
+        };
+        auto both = [](auto& f, std::atomic<int>& n, std::atomic<int>& left) -> task<> {
+            counted here(left);
+            co_await when_all(f(n), compute(n));
+        };
+        co_await fails_with<std::out_of_range>(on(pool, both(fail, begun, alive)));
+        CHECK(begun.load() == 1);
+        CHECK(alive.load() == 0);
+        SECTION("also those that wait for something") {
+            event never;
+            auto wait = [](auto& f, std::atomic<int>& n, event& e) -> task<> {
+                co_await when_all(wait_for(e, n), f(n), wait_for(e, n));
+            };
+            begun = 0;
+            co_await fails_with<std::out_of_range>(on(pool, wait(fail, begun, never)));
+        }
+        SECTION("the scope above goes on") {
+            auto above = [](auto& inner, auto& f, std::atomic<int>& n,
+                            std::atomic<int>& left) -> task<long> {
+                auto r = co_await as_result(inner(f, n, left));
+                CHECK_FALSE(r.has_value());
+                long five = co_await fibonacci(5);
+                co_await checkpoint();
+                co_return five;
+            };
+            begun = 0;
+            long five = co_await on(pool, above(both, fail, begun, alive));
+            CHECK(five == 5);
+        }
+    }());
+}
+
+TEST_CASE("on_pool: a stop reaches what computes, what waits and what has no turn yet", "[P3]") {
+    run([]() -> task<> {
+        thread_pool pool({.threads = 2});
+        std::atomic<int> begun{0}, alive{0};
+        event never;
+        auto all = [](std::atomic<int>& n, std::atomic<int>& left, event& e) -> task<> {
+            counted here(left);
+            co_await when_all(wait_for(e, n), compute(n), compute(n), wait_for(e, n));
+        };
+        auto t = spawn(on(pool, all(begun, alive, never)));
+        co_await eventually([&] { return begun.load() >= 2; });
+        auto queued = spawn(on(pool, this_thread()));
+        t.cancel();
+        co_await fails_with<cancelled_error>(t.join());
+        CHECK(alive.load() == 0);
+        queued.cancel();
+        co_await as_result(queued.join());
+        // The pool is as good as new.
+        long f = co_await on(pool, fibonacci(10));
+        CHECK(f == 55);
+        co_await fails_with<timeout_error>(with_timeout(10ms, on(pool, compute(begun))));
+    }());
+}
+
+TEST_CASE("on_pool: tasks on a pool wait for primitives, and for what runs on a loop") {
+    run([]() -> task<> {
+        thread_pool pool({.threads = 2});
+        mutex m;
+        int sum = 0;
+        auto add = [](mutex& lock, int& to) -> task<> {
+            for (int i = 0; i < 200; ++i) {
+                auto held = co_await lock.scoped();
+                ++to;
+            }
+        };
+        auto many = [](auto& f, mutex& lock, int& to) -> task<> {
+            co_await when_all(f(lock, to), f(lock, to), f(lock, to));
+        };
+        co_await when_all(on(pool, many(add, m, sum)), add(m, sum));
+        CHECK(sum == 800);
+
+        auto ask_home = [](loop& home) -> task<bool> {
+            auto here = std::this_thread::get_id();
+            auto there = co_await on(home, this_thread());
+            co_return here == std::this_thread::get_id() && here != there;
+        };
+        bool came_back = co_await on(pool, ask_home(this_loop()));
+        CHECK(came_back);
+    }());
+}
+
+TEST_CASE("on_pool: what belongs to a loop is refused with an error that says so") {
+    run([]() -> task<> {
+        thread_pool pool({.threads = 1});
+        co_await fails_with<state_error>(on(pool, sleep_for(1ms)));
+        co_await fails_with<state_error>(on(pool, with_timeout(1ms, fibonacci(3))));
+        auto clean = [](std::atomic<int>& n) -> task<> {
+            auto clean_up = [&n]() -> task<> {
+                ++n;
+                co_return;
+            };
+            co_await finally(as_task(yield()), clean_up);
+        };
+        std::atomic<int> cleaned{0};
+        co_await on(pool, clean(cleaned));
+        CHECK(cleaned.load() == 1);
+    }());
+}
+
+TEST_CASE("on_pool: other scopes run their children side by side on one thread") {
+    run([]() -> task<> {
+        thread_pool pool({.threads = 2});
+        auto grouped = []() -> task<long> {
+            long sum = 0;
+            co_await with_task_group([&sum](task_group& g) -> task<> {
+                for (int i = 0; i < 10; ++i) {
+                    g.spawn(
+                        [](long& to) -> task<> {
+                            long f = co_await fibonacci(10);
+                            to += f; // one thread: no lock
+                        },
+                        std::ref(sum));
+                }
+                co_return;
+            });
+            co_return sum;
+        };
+        long sum = co_await on(pool, grouped());
+        CHECK(sum == 550);
+        long shielded = co_await on(pool, shield(fibonacci(12)));
+        CHECK(shielded == 144);
+    }());
+}
+
+TEST_CASE("on_pool: context variables travel along; what a child sets is its own") {
+    run([]() -> task<> {
+        thread_pool pool({.threads = 2});
+        level.set(1);
+        auto child = [](int n) -> task<int> {
+            int before = level.get();
+            level.set(n);
+            co_await yield();
+            co_return before * 1000 + level.get();
+        };
+        auto parent = [](auto& f) -> task<bool> {
+            int outside = level.get();
+            level.set(7);
+            auto [a, b, c] = co_await when_all(f(10), f(20), f(30));
+            co_return outside == 1 && level.get() == 7 && a == 7010 && b == 7020 && c == 7030;
+        };
+        for (int i = 0; i < 100; ++i) {
+            bool right = co_await on(pool, parent(child));
+            CHECK(right);
+        }
+        CHECK(level.get() == 1);
+    }());
+}
+
+TEST_CASE("on_pool: destroying the pool stops its tasks, and says so", "[P1][P23]") {
+    run([]() -> task<> {
+        auto pool = std::make_unique<thread_pool>(thread_pool_options{.threads = 2});
+        std::atomic<int> begun{0};
+        event never;
+        auto a = spawn(on(*pool, compute(begun)));
+        auto b = spawn(on(*pool, wait_for(never, begun)));
+        co_await eventually([&] { return begun.load() == 2; });
+        auto full = spawn(on(*pool, compute(begun)));
+        co_await yield();
+        co_await yield();
+        pool.reset();
+        co_await fails_with<pool_terminated>(a.join());
+        co_await fails_with<pool_terminated>(b.join());
+        co_await fails_with<pool_terminated>(full.join());
+    }());
+}
+
+TEST_CASE("on_pool: each task has one outcome while tasks are stopped at random", "[P1][P3][P23]") {
+    auto seed = std::random_device()();
+    CAPTURE(seed);
+    run([](unsigned from) -> task<> {
+        std::mt19937 random(from);
+        std::atomic<int> alive{0}, ends{0}, begun{0};
+        mutex m;
+        event never;
+        struct work {
+            static task<long> of(int n, std::uint32_t bits, std::atomic<int>& left, mutex& lock,
+                                 event& e, std::atomic<int>& count) {
+                counted here(left);
+                if (n == 0) {
+                    if (bits % 7 == 0) {
+                        auto held = co_await lock.scoped();
+                        co_await yield();
+                    }
+                    if (bits % 251 == 0)
+                        throw std::out_of_range("random");
+                    if (bits % 241 == 0)
+                        co_await e.wait();
+                    co_await checkpoint();
+                    co_return 1;
+                }
+                std::uint32_t x = bits * 1664525u + 1013904223u;
+                auto [a, b, c] = co_await when_all(of(n - 1, x >> 3, left, lock, e, count),
+                                                   of(n - 1, x >> 5, left, lock, e, count),
+                                                   of(n - 1, x >> 7, left, lock, e, count));
+                co_return a + b + c;
+            }
+            static task<> top(thread_pool& pool, std::uint32_t bits, std::atomic<int>& left,
+                              mutex& lock, event& e, std::atomic<int>& count) {
+                try {
+                    long n = co_await on(pool, of(4, bits, left, lock, e, count));
+                    CHECK(n == 81);
+                } catch (const std::out_of_range&) {
+                    ++count;
+                } catch (const pool_terminated&) {
+                    ++count;
+                }
+            }
+        };
+        for (int round = 0; round < 20; ++round) {
+            auto pool = std::make_unique<thread_pool>(thread_pool_options{.threads = 3});
+            std::vector<task_handle<>> tasks;
+            for (int i = 0; i < 20; ++i)
+                tasks.push_back(spawn(
+                    work::top(*pool, static_cast<std::uint32_t>(random()), alive, m, never, ends)));
+            for (auto& t : tasks) {
+                if (random() % 3 == 0)
+                    co_await yield();
+                t.cancel();
+            }
+            if (round % 3 == 0) {
+                pool.reset();
+            } else {
+                for (auto& t : tasks)
+                    co_await as_result(t.join());
+                long f = co_await on(*pool, fibonacci(12));
+                CHECK(f == 144);
+            }
+            for (auto& t : tasks)
+                co_await as_result(t.join());
+            CHECK(alive.load() == 0);
+        }
+    }(seed));
+}
