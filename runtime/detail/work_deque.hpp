@@ -110,7 +110,8 @@ private:
     using slot = typename Atomics::template atomic<T*>;
 
     struct array {
-        array(std::int64_t n, array* before) : older(before), mask(n - 1), slots(new slot[n]) {}
+        array(std::int64_t n, array* before)
+            : older(before), mask(n - 1), slots(new slot[static_cast<std::size_t>(n)]) {}
         array(const array&) = delete;
         array& operator=(const array&) = delete;
         ~array() { delete[] slots; }

@@ -178,12 +178,12 @@ TEST_CASE("on_pool: the first error comes out when all have ended, and stops the
         CHECK(begun.load() == 1);
         CHECK(alive.load() == 0);
         SECTION("also those that wait for something") {
-            event never;
+            event unset;
             auto wait = [](auto& f, std::atomic<int>& n, event& e) -> task<> {
                 co_await when_all(wait_for(e, n), f(n), wait_for(e, n));
             };
             begun = 0;
-            co_await fails_with<std::out_of_range>(on(pool, wait(fail, begun, never)));
+            co_await fails_with<std::out_of_range>(on(pool, wait(fail, begun, unset)));
         }
         SECTION("the scope above goes on") {
             auto above = [](auto& inner, auto& f, std::atomic<int>& n,
@@ -205,19 +205,19 @@ TEST_CASE("on_pool: a stop reaches what computes, what waits and what has no tur
     run([]() -> task<> {
         thread_pool pool({.threads = 2});
         std::atomic<int> begun{0}, alive{0};
-        event never;
+        event unset;
         auto all = [](std::atomic<int>& n, std::atomic<int>& left, event& e) -> task<> {
             counted here(left);
             co_await when_all(wait_for(e, n), compute(n), compute(n), wait_for(e, n));
         };
-        auto t = spawn(on(pool, all(begun, alive, never)));
+        auto t = spawn(on(pool, all(begun, alive, unset)));
         co_await eventually([&] { return begun.load() >= 2; });
         auto queued = spawn(on(pool, this_thread()));
         t.cancel();
         co_await fails_with<cancelled_error>(t.join());
         CHECK(alive.load() == 0);
         queued.cancel();
-        co_await as_result(queued.join());
+        static_cast<void>(co_await as_result(queued.join()));
         // The pool is as good as new.
         long f = co_await on(pool, fibonacci(10));
         CHECK(f == 55);
@@ -323,9 +323,9 @@ TEST_CASE("on_pool: destroying the pool stops its tasks, and says so", "[P1][P23
     run([]() -> task<> {
         auto pool = std::make_unique<thread_pool>(thread_pool_options{.threads = 2});
         std::atomic<int> begun{0};
-        event never;
+        event unset;
         auto a = spawn(on(*pool, compute(begun)));
-        auto b = spawn(on(*pool, wait_for(never, begun)));
+        auto b = spawn(on(*pool, wait_for(unset, begun)));
         co_await eventually([&] { return begun.load() == 2; });
         auto full = spawn(on(*pool, compute(begun)));
         co_await yield();
@@ -342,9 +342,9 @@ TEST_CASE("on_pool: each task has one outcome while tasks are stopped at random"
     CAPTURE(seed);
     run([](unsigned from) -> task<> {
         std::mt19937 random(from);
-        std::atomic<int> alive{0}, ends{0}, begun{0};
+        std::atomic<int> alive{0}, ends{0};
         mutex m;
-        event never;
+        event unset;
         struct work {
             static task<long> of(int n, std::uint32_t bits, std::atomic<int>& left, mutex& lock,
                                  event& e, std::atomic<int>& count) {
@@ -384,7 +384,7 @@ TEST_CASE("on_pool: each task has one outcome while tasks are stopped at random"
             std::vector<task_handle<>> tasks;
             for (int i = 0; i < 20; ++i)
                 tasks.push_back(spawn(
-                    work::top(*pool, static_cast<std::uint32_t>(random()), alive, m, never, ends)));
+                    work::top(*pool, static_cast<std::uint32_t>(random()), alive, m, unset, ends)));
             for (auto& t : tasks) {
                 if (random() % 3 == 0)
                     co_await yield();
@@ -394,12 +394,12 @@ TEST_CASE("on_pool: each task has one outcome while tasks are stopped at random"
                 pool.reset();
             } else {
                 for (auto& t : tasks)
-                    co_await as_result(t.join());
+                    static_cast<void>(co_await as_result(t.join()));
                 long f = co_await on(*pool, fibonacci(12));
                 CHECK(f == 144);
             }
             for (auto& t : tasks)
-                co_await as_result(t.join());
+                static_cast<void>(co_await as_result(t.join()));
             CHECK(alive.load() == 0);
         }
     }(seed));
