@@ -27,15 +27,15 @@ OLD = sys.version_info < (3, 12)
 SIZES = [0, 1, 100, 16384, 16385, 3_000_000]
 
 
-def interpreters() -> list[str]:
-    """One of each version from 3.8 on."""
+def interpreters(since: tuple[int, int] = (3, 8)) -> list[str]:
+    """One of each version."""
     names = ["python3"] + [f"python3.{minor}" for minor in range(8, 30)]
     found = [path for path in map(shutil.which, names) if path]
     found += [str(p) for p in pathlib.Path.home().glob(".pyenv/versions/*/bin/python3")]
     by_version = {}
     for path in found:
         asked = subprocess.run(
-            [path, "-c", "import sys, platform as p; assert sys.version_info >= (3, 8); "
+            [path, "-c", f"import sys, platform as p; assert sys.version_info >= {since}; "
                    "print(p.python_implementation(), p.python_version())"],
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=LIMIT)
         if asked.returncode == 0 and asked.stdout.startswith("CPython"):

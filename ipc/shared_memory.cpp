@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: MIT
+#include <weft/ipc/shared_memory.hpp>
+
+#include <weft/runtime/error.hpp>
+
+#include <array>
+#include <cerrno>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <stdexcept>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <utility>
+
+namespace weft::ipc {
+
+namespace {
+
+std::string kernel_name(std::string_view name) { return "/" + std::string(name); }
+
+void require_size(std::size_t size) {
+    if (size == 0)
+        throw std::invalid_argument("shared memory has one byte at least");
+}
+
+// All of it, now: pages that aren't there when they are used would be a signal.
+void allocate(int fd, std::size_t size, std::string_view name) {
+    int result = 0;
+    do {
+        result = ::posix_fallocate(fd, 0, static_cast<off_t>(size));
+    } while (result == EINTR);
+    if (result != 0)
+        throw_errno(result, "allocate shared memory", name);
+}
+
+std::string random_name() {
+    std::array<unsigned char, 4> bytes{};
+    if (::getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size()))
+        throw_errno(errno, "get random bytes");
+    return fmt::format("psm_{:02x}{:02x}{:02x}{:02x}", bytes[0], bytes[1], bytes[2], bytes[3]);
+}
+
+} // namespace
+
+shared_memory::shared_memory(descriptor d, std::string name)
+    : fd_(std::move(d)), name_(std::move(name)) {
+    struct stat s{};
+    if (::fstat(fd_.get(), &s) != 0)
+        throw_errno(errno, "look at shared memory", name_);
+    void* at = ::mmap(nullptr, static_cast<std::size_t>(s.st_size), PROT_READ | PROT_WRITE,
+                      MAP_SHARED, fd_.get(), 0);
+    if (at == MAP_FAILED)
+        throw_errno(errno, "map shared memory", name_);
+    data_ = static_cast<std::byte*>(at);
+    size_ = static_cast<std::size_t>(s.st_size);
+}
+
+shared_memory shared_memory::create(std::size_t size) {
+    while (true) {
+        try {
+            return create(size, random_name());
+        } catch (const std::system_error& e) {
+            if (e.code() != std::errc::file_exists)
+                throw;
+        }
+    }
+}
+
+shared_memory shared_memory::create(std::size_t size, std::string_view name) {
+    require_size(size);
+    std::string path = kernel_name(name);
+    descriptor d(::shm_open(path.c_str(), O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600));
+    if (!d)
+        throw_errno(errno, "create shared memory", name);
+    try {
+        allocate(d.get(), size, name);
+        return shared_memory(std::move(d), std::string(name));
+    } catch (...) {
+        ::shm_unlink(path.c_str());
+        throw;
+    }
+}
+
+shared_memory shared_memory::open(std::string_view name) {
+    descriptor d(::shm_open(kernel_name(name).c_str(), O_RDWR | O_CLOEXEC, 0));
+    if (!d)
+        throw_errno(errno, "open shared memory", name);
+    return shared_memory(std::move(d), std::string(name));
+}
+
+shared_memory shared_memory::create_nameless(std::size_t size) {
+    require_size(size);
+    descriptor d(::memfd_create("weft", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+    if (!d)
+        throw_errno(errno, "create shared memory without a name");
+    allocate(d.get(), size, "without a name");
+    if (::fcntl(d.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
+        throw_errno(errno, "seal shared memory");
+    return shared_memory(std::move(d), std::string());
+}
+
+shared_memory shared_memory::adopt(descriptor d) {
+    int seals = ::fcntl(d.get(), F_GET_SEALS);
+    if (seals < 0 || (seals & F_SEAL_SHRINK) == 0)
+        throw protocol_error("a descriptor came that is no shared memory of a fixed size");
+    return shared_memory(std::move(d), std::string());
+}
+
+void shared_memory::swap(shared_memory& other) noexcept {
+    std::swap(fd_, other.fd_);
+    std::swap(data_, other.data_);
+    std::swap(size_, other.size_);
+    std::swap(name_, other.name_);
+}
+
+void shared_memory::close() noexcept {
+    if (data_ != nullptr)
+        ::munmap(data_, size_);
+    data_ = nullptr;
+    size_ = 0;
+    fd_.reset();
+}
+
+void shared_memory::unlink() {
+    if (name_.empty())
+        throw state_error("this shared memory has no name");
+    if (::shm_unlink(kernel_name(name_).c_str()) != 0)
+        throw_errno(errno, "unlink shared memory", name_);
+}
+
+} // namespace weft::ipc
