@@ -305,12 +305,16 @@ void hot_mutex() {
 /// Who has had it stops the one for whom the loan is there.
 void hot_mutex_with_a_stop() {
     guarded_hot g(0);
-    threads([&] { home().run([&]() -> task<> { co_await when_any(g.task()(), g.task()()); }); },
-            [&] {
-                g.lock.wait_for_a_waiter();
-                g.count();
-                home().run(g.task());
-            });
+    threads(
+        [&] {
+            home().run(
+                [&]() -> task<> { static_cast<void>(co_await when_any(g.task()(), g.task()())); });
+        },
+        [&] {
+            g.lock.wait_for_a_waiter();
+            g.count();
+            home().run(g.task());
+        });
     check(g.n >= 3, "who wasn't stopped counts");
     g.check_rest(g.n);
 }
