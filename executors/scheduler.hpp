@@ -138,7 +138,7 @@ task<> delay_or_change(task<> delay, event& changed);
 } // namespace detail
 
 template <scheduler_clock Clock = loop_clock>
-class scheduler : private detail::scheduler_core {
+class scheduler final : private detail::scheduler_core {
 public:
     using time_point = typename Clock::time_point;
     using duration = typename Clock::duration;

@@ -95,8 +95,8 @@ struct thread_registry {
         static thread_registry& all = *new thread_registry();
         return all;
     }
+    /// Precondition: somebody holds the record until it is removed.
     void add(thread_record& r) noexcept {
-        retain_thread(r);
         r.is = thread_record::life::alive;
         r.previous = nullptr;
         r.next = first;
@@ -104,7 +104,6 @@ struct thread_registry {
             first->previous = &r;
         first = &r;
     }
-    /// Without the reference, which the caller gives up when it has let go of the lock.
     void remove(thread_record& r) noexcept {
         r.is = thread_record::life::ended;
         (r.previous == nullptr ? first : r.previous->next) = r.next;
@@ -142,7 +141,6 @@ struct foreign_record_guard {
             all.remove(r);
         }
         r.ended.set();
-        release_thread(r); // the registry's
         release_thread(r);
     }
     void attach() const noexcept {}
@@ -332,7 +330,6 @@ void thread_record::run() noexcept {
         all.remove(*this);
     }
     ended.set();
-    release_thread(*this); // the registry's
     record_here = nullptr;
     release_thread(*this); // its own
 }

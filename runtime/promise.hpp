@@ -11,7 +11,8 @@
 //         fmt::print("{}\n", co_await waits.join());
 //     }
 //
-// Threads:      one loop's. From elsewhere, post to that loop.
+// Threads:      one loop's. From elsewhere, post to that loop; or take the promise of
+//               executors/future.hpp, which is for all threads.
 // Cancellation: a stopped wait leaves the promise alone. cancel() ends the promise without a
 //               result: who waits gets cancelled_error, as when the last copy is dropped.
 // Errors:       state_error when a result is set twice or asked for too early, and from when_done

@@ -105,5 +105,5 @@ TEST_CASE("default_pool: its shutdown waits, but not longer than it is told", "[
 }
 
 TEST_CASE("default_pool: the end of the program waits for what it has accepted", "[CF-EXE-07]") {
-    CHECK(weft::tests::exit_output("pool") == "accepted work done\naccepted work done\n");
+    CHECK(weft::tests::exit_output("pool") == std::string(80, '.'));
 }

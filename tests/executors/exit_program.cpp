@@ -46,8 +46,12 @@ int main(int argc, char** argv) {
                 ::pause();
         });
     } else {
-        static_cast<void>(weft::on_thread(works, "accepted work done\n"));
-        static_cast<void>(weft::on_thread(works, "accepted work done\n"));
+        // More than there are threads: most of it hasn't begun when main returns.
+        for (int i = 0; i < 80; ++i)
+            static_cast<void>(weft::on_thread([] {
+                std::this_thread::sleep_for(5ms);
+                say(".");
+            }));
     }
     return 0;
 }
