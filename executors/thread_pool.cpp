@@ -117,6 +117,34 @@ public:
     /// What was accepted is run, and the threads end by themselves.
     void stop_accepting() noexcept { close(); }
 
+    /// What may be dropped and hasn't had its turn has none any more.
+    void drop_pending() noexcept {
+        list dropped;
+        {
+            short_hold held(lock_);
+            std::size_t left = 0;
+            for (pool_work* c = queue_.first; c != nullptr;) {
+                pool_work* next = c->next_;
+                if (c->droppable) {
+                    take_out(queue_, *c);
+                    put_in(dropped, *c);
+                    c->at_.store(pool_work::place::nowhere, std::memory_order_release);
+                } else {
+                    ++left;
+                }
+                c = next;
+            }
+            queued_.store(left, std::memory_order_relaxed);
+        }
+        for (pool_work* c = dropped.first; c != nullptr;) {
+            pool_work* next = c->next_;
+            c->run_(*c, pool_turn::gone); // which may free it
+            c = next;
+        }
+        wake_all(); // there may be nothing left to wait for
+        tell_if_ended();
+    }
+
     // False: it has come already.
     bool shut_down(thread_pool_shutdown_op& op) noexcept {
         close();
@@ -571,6 +599,7 @@ thread_call_base::thread_call_base(thread_call_base&& other) noexcept
 
 void thread_call_base::start() noexcept {
     pool_work::stop = stop_ ? &*stop_ : nullptr;
+    setting_.emplace();
     try {
         pool_.post(*this);
     } catch (...) {
@@ -610,7 +639,12 @@ void thread_call_base::take_turn(pool_work& w, pool_turn turn) noexcept {
     if (turn == pool_turn::gone)
         self.error_ = std::make_exception_ptr(ipc::pool_terminated());
     else
-        self.call_(self);
+        self.setting_->run(
+            [](void* c) {
+                auto& call = *static_cast<thread_call_base*>(c);
+                call.call_(call);
+            },
+            &self);
     if (self.given_up()) {
         // acquire: pairs with the release in cancel_call
         if (self.cancelled_.load(std::memory_order_acquire)) {
@@ -625,6 +659,8 @@ void thread_call_base::take_turn(pool_work& w, pool_turn turn) noexcept {
 void post(thread_pool_state& pool, pool_work& w) { pool.post(w); }
 
 bool withdraw(thread_pool_state& pool, pool_work& w) noexcept { return pool.withdraw(w); }
+
+void drop_pending(thread_pool_state& pool) noexcept { pool.drop_pending(); }
 
 void leave(thread_pool_state& pool, pool_work& w) noexcept { pool.leave(w); }
 
@@ -667,12 +703,13 @@ detail::thread_pool_shutdown_op thread_pool::shutdown() noexcept {
 }
 
 task<> thread_pool::shutdown(shutdown_options how) {
-    if (how.cancel_pending)
-        drops_.store(true, std::memory_order_relaxed); // the lock that closes the pool publishes it
+    state_->stop_accepting();
+    if (how.cancel_pending) {
+        drops_.store(true, std::memory_order_relaxed);
+        state_->drop_pending();
+    }
     if (how.wait)
         co_await shutdown();
-    else
-        state_->stop_accepting();
 }
 
 unsigned thread_pool::size() const noexcept { return state_->size(); }

@@ -148,6 +148,8 @@ protected:
     std::optional<std::stop_source> stop_; // of functions that take a token
 
 private:
+    std::optional<travelling_setting> setting_; // of who awaits it, once that begins
+
     struct homecoming : work {
         explicit homecoming(thread_call_base& c) noexcept;
         thread_call_base& call;

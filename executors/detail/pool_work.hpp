@@ -49,6 +49,9 @@ public:
     /// then it may get another one: `stop`, from the thread that destroys the pool, under a lock.
     bool stays = false;
 
+    /// Whether drop_pending() takes it. Set before the node is posted.
+    bool droppable = false;
+
 protected:
     ~pool_work() = default;
 
@@ -68,6 +71,8 @@ void post(thread_pool_state& pool, pool_work& w);
 /// Takes a node back. False: it has had its turn, or has it now. Precondition: it was posted, and
 /// is still there.
 bool withdraw(thread_pool_state& pool, pool_work& w) noexcept;
+/// Gives the nodes that may be dropped and haven't had their turn the turn `gone`.
+void drop_pending(thread_pool_state& pool) noexcept;
 /// For a node that stays, and is done.
 void leave(thread_pool_state& pool, pool_work& w) noexcept;
 /// A stop_point was set that strands of this pool are below of: they are told. See fork.hpp.

@@ -44,7 +44,9 @@ class submitted_base : public pool_work {
 public:
     /// `drop`: if it is set when the turn comes, the pool doesn't want to run it any more.
     submitted_base(future_record& of, const std::atomic<bool>* drop) noexcept
-        : pool_work(take_turn), of_(of), drop_(drop) {}
+        : pool_work(take_turn), of_(of), drop_(drop) {
+        droppable = true;
+    }
 
     /// Hands a fresh record over to the pool. Throws what post() throws.
     void post_to(thread_pool_state& pool);

@@ -157,6 +157,8 @@ TEST_CASE("executor: variables, deadline and the wish to stop go with the work",
             });
             std::string seen = co_await std::move(there);
             CHECK(seen == "ann");
+            seen = co_await pool.call([] { return user.get(); });
+            CHECK(seen == "ann");
             CHECK(user.get() == "ann");
         }
         std::string none = co_await pool.submit([] { return user.get_or(std::string("nobody")); });
@@ -241,6 +243,7 @@ TEST_CASE("executor: a shutdown lets accepted work finish, or cancels what has n
     }
     SECTION("without waiting either") {
         sync_wait(pool->shutdown({.wait = false, .cancel_pending = true}));
+        CHECK(how(fs) == "pccc"); // now, although the thread is busy
         g.open();
         CHECK(sync_wait(wait(fs)).not_done().empty());
         CHECK(how(fs) == "vccc");
