@@ -37,21 +37,31 @@ void link_value(slot_value& v, slot_value*& slot, slot_value*& thread) noexcept 
     thread = &v;
 }
 
-void unlink_value(slot_value& v) noexcept {
-    *v.of_slot = v.next_of_slot;
-    if (v.next_of_slot != nullptr)
-        v.next_of_slot->of_slot = v.of_slot;
-    *v.of_thread = v.next_of_thread;
-    if (v.next_of_thread != nullptr)
-        v.next_of_thread->of_thread = v.of_thread;
-}
-
-// Takes the first of a list out, for the caller to destroy.
-slot_value* take_first(slot_value*& list) noexcept {
+// The first of a slot's or of a thread's list, taken out of both, for the caller to destroy.
+slot_value* take_from_slot(slot_value*& list) noexcept {
     std::lock_guard lock(slot_registry::instance().mutex);
     slot_value* first = list;
-    if (first != nullptr)
-        unlink_value(*first);
+    if (first == nullptr)
+        return nullptr;
+    list = first->next_of_slot;
+    if (list != nullptr)
+        list->of_slot = &list;
+    *first->of_thread = first->next_of_thread;
+    if (first->next_of_thread != nullptr)
+        first->next_of_thread->of_thread = first->of_thread;
+    return first;
+}
+slot_value* take_from_thread(slot_value*& list) noexcept {
+    std::lock_guard lock(slot_registry::instance().mutex);
+    slot_value* first = list;
+    if (first == nullptr)
+        return nullptr;
+    list = first->next_of_thread;
+    if (list != nullptr)
+        list->of_thread = &list;
+    *first->of_slot = first->next_of_slot;
+    if (first->next_of_slot != nullptr)
+        first->next_of_slot->of_slot = first->of_slot;
     return first;
 }
 
@@ -68,7 +78,7 @@ struct slots_of_thread {
     slots_of_thread(const slots_of_thread&) = delete;
     slots_of_thread& operator=(const slots_of_thread&) = delete;
     ~slots_of_thread() {
-        while (slot_value* v = take_first(values)) {
+        while (slot_value* v = take_from_thread(values)) {
             // Its destructor may ask for others, and even for itself: then it gets new ones, which
             // this loop comes to.
             forget(v);
@@ -128,7 +138,7 @@ void slot_base::keep_value(slot_value* v) {
 }
 
 void slot_base::clear() noexcept {
-    while (slot_value* v = take_first(values_))
+    while (slot_value* v = take_from_slot(values_))
         delete v;
 }
 

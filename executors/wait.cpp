@@ -54,7 +54,7 @@ public:
             l.listens = futures_[i]->core.listen(l);
             if (!l.listens) {
                 note(i, futures_[i]->ended() && futures_[i]->failed());
-                release();
+                references_.fetch_sub(1, std::memory_order_relaxed); // the caller has another one
             }
         }
     }
