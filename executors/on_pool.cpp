@@ -47,7 +47,7 @@ void pool_scope::take_turn(pool_work& w, pool_turn turn) noexcept {
         self.stop_.asked.store(true, std::memory_order_release); // pairs with stop_point::reached
         break;
     case pool_turn::gone:
-        self.error_ = std::make_exception_ptr(ipc::pool_terminated());
+        self.error_ = reason_of_end(self.pool_);
         self.progress_.store(progress::ended, std::memory_order_release); // see cancel_on
         self.owner().run_by->post(self.back_);
         break;

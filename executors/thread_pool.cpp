@@ -49,8 +49,9 @@ class thread_pool_state {
     using idle = idle_workers<>;
 
 public:
-    explicit thread_pool_state(const thread_pool_options& o)
-        : size_(o.threads == 0 ? usable_cpus() : o.threads), name_(o.name), dormant_(size_) {
+    thread_pool_state(const thread_pool_options& o, std::function<void()> initialiser)
+        : size_(o.threads == 0 ? usable_cpus() : o.threads), name_(o.name),
+          initialiser_(std::move(initialiser)), dormant_(size_) {
         if (size_ > 1u << 15)
             throw std::invalid_argument("thread_pool: too many threads");
         workers_.reserve(size_);
@@ -73,8 +74,11 @@ public:
     // --- Work ------------------------------------------------------------------------------------
 
     void post(pool_work& c) {
-        if (!push(c))
+        if (!push(c)) {
+            if (broken_.load(std::memory_order_acquire)) // pairs with the release in break_down()
+                throw broken_thread_pool(why_broken_);
             throw state_error("the thread pool was shut down and takes no more calls");
+        }
         if (int error = help(); error != 0 && withdraw(c)) {
             tell_if_ended();
             throw std::system_error(error, std::generic_category(), "a thread of a pool");
@@ -113,6 +117,13 @@ public:
     }
 
     // --- The end ---------------------------------------------------------------------------------
+
+    [[nodiscard]] std::exception_ptr reason_of_end() const noexcept {
+        // acquire: pairs with the release in break_down()
+        return broken_.load(std::memory_order_acquire)
+                   ? std::make_exception_ptr(broken_thread_pool(why_broken_))
+                   : std::make_exception_ptr(ipc::pool_terminated());
+    }
 
     /// What was accepted is run, and the threads end by themselves.
     void stop_accepting() noexcept { close(); }
@@ -362,11 +373,19 @@ private:
         wake_all();
     }
 
+    // False: there is nothing for the thread to do any more.
+    bool initialise() noexcept;
+    void break_down(std::string why) noexcept;
+    void fail_queue() noexcept;
     // What waits fails, what runs is asked to stop.
     void end() noexcept;
 
     const unsigned size_;
     const std::string name_;
+    const std::function<void()> initialiser_;
+    std::atomic<bool> breaking_{false}; // the first whose initialiser threw says why
+    std::atomic<bool> broken_{false};   // it has said so
+    std::string why_broken_;
     std::mutex joining_;
     mutable std::mutex mutex_; // for threads and their number
     unsigned alive_ = 0;
@@ -426,7 +445,7 @@ void thread_pool_state::serve(worker& w) noexcept {
     attach_thread_state();
     this_thread_state.current_runner = &w;
     bool searching = true; // as all who were roused
-    while (true) {
+    for (bool goes_on = initialise(); goes_on;) {
         w.pass_stops_on();
         if (step(w, searching))
             continue;
@@ -447,6 +466,32 @@ void thread_pool_state::serve(worker& w) noexcept {
         --alive_;
     }
     tell_if_ended();
+}
+
+bool thread_pool_state::initialise() noexcept {
+    if (!initialiser_)
+        return true;
+    try {
+        try {
+            initialiser_();
+            return true;
+        } catch (...) {
+            break_down("an initialiser of the thread pool failed: " +
+                       describe(std::current_exception()));
+        }
+    } catch (...) { // no memory for the text
+        break_down({});
+    }
+    return false;
+}
+
+void thread_pool_state::break_down(std::string why) noexcept {
+    if (breaking_.exchange(true, std::memory_order_relaxed))
+        return;
+    why_broken_ = std::move(why);
+    broken_.store(true, std::memory_order_release);
+    close();
+    fail_queue();
 }
 
 // Runs something, if there is something.
@@ -550,26 +595,33 @@ void thread_pool_state::worker::post_to(runner& r, detail::work& w) noexcept {
     self.posting.fetch_sub(1, std::memory_order_release); // pairs with the pool's destructor
 }
 
-void thread_pool_state::end() noexcept {
-    close();
+void thread_pool_state::fail_queue() noexcept {
     list failed;
-    bool announce = false;
     {
         short_hold held(lock_);
         failed = std::exchange(queue_, list());
         queued_.store(0, std::memory_order_relaxed);
         for (pool_work* c = failed.first; c != nullptr; c = c->next_)
             c->at_.store(pool_work::place::nowhere, std::memory_order_release); // see withdraw()
-        for (pool_work* c = inside_.first; c != nullptr; c = c->next_) {
-            c->run_(*c, pool_turn::stop);
-            announce = true;
-        }
     }
     for (pool_work* c = failed.first; c != nullptr;) {
         pool_work* next = c->next_;
         c->run_(*c, pool_turn::gone);
         c = next;
     }
+}
+
+void thread_pool_state::end() noexcept {
+    close();
+    bool announce = false;
+    {
+        short_hold held(lock_);
+        for (pool_work* c = inside_.first; c != nullptr; c = c->next_) {
+            c->run_(*c, pool_turn::stop);
+            announce = true;
+        }
+    }
+    fail_queue();
     if (announce)
         announce_stop();
     for (auto& w : workers_) {
@@ -637,7 +689,7 @@ bool thread_call_base::given_up() const noexcept {
 void thread_call_base::take_turn(pool_work& w, pool_turn turn) noexcept {
     auto& self = static_cast<thread_call_base&>(w);
     if (turn == pool_turn::gone)
-        self.error_ = std::make_exception_ptr(ipc::pool_terminated());
+        self.error_ = reason_of_end(self.pool_);
     else
         self.setting_->run(
             [](void* c) {
@@ -657,6 +709,10 @@ void thread_call_base::take_turn(pool_work& w, pool_turn turn) noexcept {
 }
 
 void post(thread_pool_state& pool, pool_work& w) { pool.post(w); }
+
+std::exception_ptr reason_of_end(const thread_pool_state& pool) noexcept {
+    return pool.reason_of_end();
+}
 
 bool withdraw(thread_pool_state& pool, pool_work& w) noexcept { return pool.withdraw(w); }
 
@@ -693,8 +749,10 @@ void thread_pool_shutdown_op::await_resume() noexcept { pool_.join(); }
 
 namespace weft {
 
-thread_pool::thread_pool(const thread_pool_options& options)
-    : state_(std::make_unique<detail::thread_pool_state>(options)) {}
+thread_pool::thread_pool(const thread_pool_options& options) : thread_pool(options, nullptr) {}
+
+thread_pool::thread_pool(const thread_pool_options& options, std::function<void()> initialiser)
+    : state_(std::make_unique<detail::thread_pool_state>(options, std::move(initialiser))) {}
 
 thread_pool::~thread_pool() = default;
 

@@ -20,7 +20,8 @@
 //               it was asked counts as stopped; one that takes no stop_token gives its result, and
 //               an error that it throws is never lost.
 // Errors:       what the function throws; state_error after shutdown; pool_terminated if the pool
-//               is destroyed before the call had its turn; std::system_error if there is no thread
+//               is destroyed before the call had its turn; broken_thread_pool if an initialiser
+//               has thrown; std::system_error if there is no thread
 //               and none can be started.
 // Cost:         no allocation: function, arguments and result are in the awaiting frame. A short
 //               lock, and a wake-up only if all threads sleep that could look for work. One that
@@ -75,6 +76,9 @@ class thread_pool_shutdown_op;
 class thread_pool {
 public:
     explicit thread_pool(const thread_pool_options& options = {});
+    /// Each thread calls `initialiser()` before anything else. If that throws, the pool is broken:
+    /// what waits fails, and so does all that comes later, with broken_thread_pool.
+    thread_pool(const thread_pool_options& options, std::function<void()> initialiser);
     /// Calls that wait fail; those that run are asked to stop and waited for, which blocks the
     /// calling thread. Await shutdown() before, where something may be running.
     ~thread_pool();

@@ -22,6 +22,7 @@
 #pragma once
 #include <atomic>
 #include <cstdint>
+#include <exception>
 #include <stop_token>
 
 namespace weft::detail {
@@ -30,7 +31,7 @@ class thread_pool_state;
 
 enum class pool_turn : std::uint8_t {
     run,  // on a thread of the pool
-    gone, // the pool is being destroyed: it won't come to this any more
+    gone, // the pool is being destroyed, or broken: it won't come to this any more
     stop, // the pool is being destroyed, and the node stays: see below
 };
 
@@ -68,6 +69,8 @@ private:
 
 /// Hands a node in. It gets its turn after those that came before.
 void post(thread_pool_state& pool, pool_work& w);
+/// What those are told whose turn is `gone`.
+[[nodiscard]] std::exception_ptr reason_of_end(const thread_pool_state& pool) noexcept;
 /// Takes a node back. False: it has had its turn, or has it now. Precondition: it was posted, and
 /// is still there.
 bool withdraw(thread_pool_state& pool, pool_work& w) noexcept;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <weft/executors/detail/submitted.hpp>
 
-#include <weft/ipc/error.hpp>
 #include <weft/runtime/error.hpp>
 #include <weft/runtime/timeout.hpp>
 
@@ -24,6 +23,7 @@ void travelling_setting::forget() noexcept {
 }
 
 void submitted_base::post_to(thread_pool_state& pool) {
+    pool_ = &pool;
     try {
         post(pool, *this);
     } catch (...) {
@@ -41,7 +41,7 @@ void submitted_base::take_turn(pool_work& w, pool_turn turn) noexcept {
     } else if (record.core.start() == future_phase::pending) {
         if (turn == pool_turn::gone) {
             self.forget();
-            record.finish_error(std::make_exception_ptr(ipc::pool_terminated()));
+            record.finish_error(reason_of_end(*self.pool_));
         } else {
             self.run();
         }

@@ -65,6 +65,7 @@ private:
 
     future_record& of_;
     const std::atomic<bool>* drop_;
+    thread_pool_state* pool_ = nullptr; // looked at in the node's turn only
 };
 
 template <class R, class F, class... A>

@@ -331,6 +331,47 @@ TEST_CASE("executor: what is submitted while it is shut down runs or is refused"
     }
 }
 
+TEST_CASE("executor: each thread of a pool is initialised before it runs anything", "[CF-TPE-03]") {
+    static thread_local bool ready = false;
+    std::atomic<int> calls{0};
+    thread_pool pool({.threads = 2}, [&calls] {
+        ++calls;
+        ready = true;
+    });
+    std::vector<future<int>> fs;
+    for (int i = 0; i < 50; ++i)
+        fs.push_back(pool.submit([] { return ready ? 1 : 0; }));
+    int sum = 0;
+    for (const future<int>& f : fs)
+        sum += f.get();
+    CHECK(sum == 50);
+    sync_wait(pool.shutdown());
+    CHECK(calls >= 1);
+    CHECK(calls <= 2); // once a thread
+}
+
+TEST_CASE("executor: an initialiser that fails breaks the pool", "[CF-TPE-03][CF-EXE-01][P9]") {
+    gate g;
+    thread_pool pool({.threads = 2}, [&g] {
+        g.pass();
+        throw std::runtime_error("no licence");
+    });
+    std::vector<future<int>> fs;
+    for (int i = 0; i < 5; ++i)
+        fs.push_back(pool.submit([i] { return i; }));
+    auto calls = [&pool]() -> task<int> { co_return co_await pool.call([] { return 1; }); };
+    g.open();
+    CHECK(sync_wait(wait(fs)).not_done().empty());
+    for (const future<int>& f : fs) {
+        CHECK(is<broken_thread_pool>(f.exception()));
+        CHECK(describe(f.exception()).find("no licence") != std::string::npos);
+    }
+    CHECK_THROWS_AS(pool.submit([] {}), broken_thread_pool);
+    CHECK_THROWS_AS(sync_wait(calls()), broken_thread_pool);
+    sync_wait(pool.shutdown()); // nothing is left to wait for
+    CHECK(pool.statistics().begun == 0);
+}
+
 TEST_CASE("executor: errors form a tree", "[CF-ERR-01]") {
     std::exception_ptr pool = std::make_exception_ptr(broken_thread_pool("x"));
     CHECK(is<broken_executor>(pool));
