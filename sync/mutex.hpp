@@ -25,7 +25,7 @@
 //
 // The order is that of coming, whoever waits: tasks of one loop, of several, threads. One exception
 // keeps a lock usable that several loops want all the time, for a few instructions each. If it has
-// been handed from one thread to another 32 times in a row, each time by a task that unlocked it in
+// been handed from one thread to another 16 times in a row, each time by a task that unlocked it in
 // the same resumption in which it had got it, and somebody has waited all the while, then the
 // loops take turns: for 250 us one of them may lock it again without waiting in line, and who waits
 // on this loop gets it after 256 such locks at most, in the order of coming. Then it is for the

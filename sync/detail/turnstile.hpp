@@ -53,7 +53,7 @@ namespace weft::detail {
 /// When a turnstile is hot, and what that changes.
 struct loop_pace {
     /// Hand-overs to another thread, in a row.
-    static constexpr std::uint32_t hot = 32;
+    static constexpr std::uint32_t hot = 16;
     /// How long one loop has it, in nanoseconds.
     static constexpr std::int64_t slice = 250'000;
     /// How often those who run may take it before the next one in line gets it. Bursts become
