@@ -247,7 +247,7 @@ protected:
             }
         }
         strand_->stops = const_cast<stop_point*>(above);
-        if (special_.load(std::memory_order_relaxed)) [[unlikely]] // set by this thread
+        if (kept_ || special_.load(std::memory_order_relaxed)) [[unlikely]] // set by this thread
             return leave(r);
         return false;
     }

@@ -307,9 +307,11 @@ TEST_CASE("on_pool: context variables travel along; what a child sets is its own
         };
         auto parent = [](auto& f) -> task<bool> {
             int outside = level.get();
-            level.set(7);
+            auto token = level.set(7);
             auto [a, b, c] = co_await when_all(f(10), f(20), f(30));
-            co_return outside == 1 && level.get() == 7 && a == 7010 && b == 7020 && c == 7030;
+            bool kept = level.get() == 7 && a == 7010 && b == 7020 && c == 7030;
+            level.reset(token); // it is still the context in which that was set
+            co_return kept&& outside == 1 && level.get() == 1;
         };
         for (int i = 0; i < 100; ++i) {
             bool right = co_await on(pool, parent(child));
