@@ -29,6 +29,8 @@ namespace {
 
 // How often one looks for work before it sleeps: about as long as to sleep and be woken takes.
 constexpr unsigned looks = 1000;
+constexpr unsigned looks_between_yields = 16;
+constexpr unsigned yields = 32; // a round in which std_atomics::pause yields the processor
 // Strands that are run before others get a turn, and how often what comes from outside goes first.
 constexpr unsigned batch = 256;
 constexpr unsigned outsiders_first = 64;
@@ -326,7 +328,8 @@ private:
         for (unsigned n = 0; n < looks; ++n) {
             if (is_wanted(w))
                 return true;
-            std_atomics::pause(0);
+            // Where processors are scarce, whom we have just woken may wait for this one.
+            std_atomics::pause(n % looks_between_yields == 0 ? yields : 0);
         }
         return false;
     }
