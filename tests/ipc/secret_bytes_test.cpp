@@ -40,7 +40,7 @@ std::string flags_of(const void* at) {
 
 } // namespace
 
-TEST_CASE("secret_bytes: can't be copied, sent or printed by accident", "[MP-PROC-12]") {
+TEST_CASE("secret_bytes: can't be copied, sent or printed by accident") {
     STATIC_REQUIRE_FALSE(std::is_copy_constructible_v<secret_bytes>);
     STATIC_REQUIRE_FALSE(std::is_copy_assignable_v<secret_bytes>);
     STATIC_REQUIRE_FALSE(codable<secret_bytes>);
@@ -54,7 +54,7 @@ TEST_CASE("secret_bytes: can't be copied, sent or printed by accident", "[MP-PRO
     CHECK(c.size() == 0);
 }
 
-TEST_CASE("secret_bytes: random ones have 32 bytes and are others each time", "[MP-PROC-12]") {
+TEST_CASE("secret_bytes: random ones have 32 bytes and are others each time") {
     secret_bytes a = secret_bytes::random();
     secret_bytes b = secret_bytes::random();
     CHECK(a.size() == 32);

@@ -104,7 +104,7 @@ TEST_CASE("shared_memory: closing is for one, unlinking for all, in any order",
     shared_memory::open(name).unlink();
 }
 
-TEST_CASE("shared_memory: whoever opens one doesn't take its name away when it ends", "[SHM-08]") {
+TEST_CASE("shared_memory: whoever opens one doesn't take its name away when it ends") {
     shared_memory m = shared_memory::create(10);
     {
         shared_memory same = shared_memory::open(m.name());
