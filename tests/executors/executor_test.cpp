@@ -236,7 +236,10 @@ TEST_CASE("executor: a shutdown lets accepted work finish, or cancels what has n
         CHECK(how(fs) == "vvvv");
     }
     SECTION("what runs finishes, the rest is cancelled") {
-        std::thread opens([&] { g.open(); });
+        std::thread opens([&] {
+            until_here([&] { return how(fs) == "pccc"; });
+            g.open();
+        });
         sync_wait(pool->shutdown({.cancel_pending = true}));
         CHECK(how(fs) == "vccc");
         opens.join();
