@@ -75,6 +75,7 @@ public:
     template <weft_promise P>
     bool await_suspend(std::coroutine_handle<P> h, std::source_location where) {
         return !begin(h, where) || run([this](std::uint32_t i) noexcept {
+            static_cast<void>(this); // an empty pack has no use for it
             std::size_t at = 0;
             return ((at++ == i && result_of<Ts>(members_[i]).failed()) || ...);
         });
