@@ -13,6 +13,8 @@
 #include <weft/runtime/timeout.hpp>
 #include <weft/runtime/when_all.hpp>
 
+#include "executors/gate.hpp"
+
 #include <catch2/catch.hpp>
 
 #include <algorithm>
@@ -29,23 +31,7 @@ namespace {
 
 using namespace weft;
 using namespace std::chrono_literals;
-
-// Holds functions back until it is opened; ten seconds at most.
-class gate {
-public:
-    void open() noexcept {
-        open_.store(true);
-        open_.notify_all();
-    }
-    void pass() const noexcept {
-        ++arrived;
-        open_.wait(false);
-    }
-    mutable std::atomic<int> arrived{0};
-
-private:
-    std::atomic<bool> open_{false};
-};
+using weft::tests::gate;
 
 template <class Condition>
 task<> eventually(Condition condition) {
