@@ -718,7 +718,8 @@ def check_includes(name: str, text: str) -> Iterator[Finding]:
             other = target.split("/")[1]
             if module is not None and other != module and other not in BELOW[module]:
                 yield Finding(name, n, f"{module}/ includes {other}/, which is not below it")
-            if "/impl/" in target and other not in (module, tested) and parts[0] != "benchmarks":
+            inside = parts[0] == "benchmarks" or parts[:2] == ["tests", "fuzz"]
+            if "/impl/" in target and other not in (module, tested) and not inside:
                 yield Finding(name, n, f"impl/ of {other} belongs to {other} alone")
             if "/impl/" in target and public:
                 yield Finding(name, n, "a public header includes a header of impl/, which isn't installed")
