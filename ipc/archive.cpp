@@ -30,6 +30,28 @@ void byte_buffer::grow(std::size_t n) {
 
 void nesting::too_deep() { throw codec_error("values lie too deep inside of each other"); }
 
+void archive_writer::borrow(std::span<const std::byte> bytes) {
+    borrowed_.push_back({bytes_.size(), bytes});
+    elsewhere_ += bytes.size();
+}
+
+std::vector<std::span<const std::byte>> archive_writer::pieces() const {
+    std::vector<std::span<const std::byte>> all;
+    all.reserve(2 * borrowed_.size() + 1);
+    std::size_t from = headroom_;
+    auto written_up_to = [&](std::size_t to) {
+        if (to != from)
+            all.push_back(bytes_.bytes().subspan(from, to - from));
+        from = to;
+    };
+    for (const block& b : borrowed_) {
+        written_up_to(b.at);
+        all.push_back(b.bytes);
+    }
+    written_up_to(bytes_.size());
+    return all;
+}
+
 namespace {
 
 // Growth times the size, without overflow.

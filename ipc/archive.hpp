@@ -28,6 +28,7 @@
 #include <string_view>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace weft::ipc {
 
@@ -105,6 +106,13 @@ private:
 class archive_writer {
 public:
     archive_writer() noexcept = default;
+    /// Leaves large blocks of values where they are, for who sends a message in pieces. They must
+    /// stay there until that is done.
+    static constexpr struct gather_t {
+    } gather{};
+    explicit archive_writer(gather_t) noexcept : gathers_(true) {}
+    /// What is shorter is copied.
+    static constexpr std::size_t least_block = 4096;
     /// `headroom` bytes stay free in front, for whoever sends the bytes. Alignment counts from
     /// behind them.
     explicit archive_writer(std::size_t headroom) : headroom_(headroom) {
@@ -114,6 +122,13 @@ public:
     void write(std::span<const std::byte> bytes) {
         if (!bytes.empty())
             std::memcpy(bytes_.extend(bytes.size()), bytes.data(), bytes.size());
+    }
+    /// The same, for what is part of the value that is being sent, and not made for the purpose.
+    void write_block(std::span<const std::byte> bytes) {
+        if (gathers_ && bytes.size() >= least_block)
+            borrow(bytes);
+        else
+            write(bytes);
     }
     /// The object representation of `value`.
     template <class T>
@@ -131,8 +146,28 @@ public:
 
     [[nodiscard]] nesting nest() { return nesting(depth_left_); }
 
+    /// While it lives, nothing is left where it is.
+    class copying {
+    public:
+        explicit copying(archive_writer& w) noexcept : of_(w), before_(w.gathers_) {
+            w.gathers_ = false;
+        }
+        copying(const copying&) = delete;
+        copying& operator=(const copying&) = delete;
+        ~copying() { of_.gathers_ = before_; }
+
+    private:
+        archive_writer& of_;
+        bool before_;
+    };
+
     /// How many bytes were written, without the headroom.
-    [[nodiscard]] std::size_t size() const noexcept { return bytes_.size() - headroom_; }
+    [[nodiscard]] std::size_t size() const noexcept {
+        return bytes_.size() - headroom_ + elsewhere_;
+    }
+    /// All of it in order, of a writer that gathers. They end with it.
+    [[nodiscard]] std::vector<std::span<const std::byte>> pieces() const;
+    // What follows is for writers that don't gather.
     [[nodiscard]] std::span<const std::byte> bytes() const noexcept {
         return bytes_.bytes().subspan(headroom_);
     }
@@ -142,7 +177,16 @@ public:
     void rewind(std::size_t n) noexcept { bytes_.shrink(headroom_ + n); }
 
 private:
+    struct block {
+        std::size_t at; // so many bytes of bytes_ come before it
+        std::span<const std::byte> bytes;
+    };
+    void borrow(std::span<const std::byte> bytes);
+
     byte_buffer bytes_;
+    std::vector<block> borrowed_;
+    std::size_t elsewhere_ = 0; // bytes in those
+    bool gathers_ = false;
     std::size_t headroom_ = 0;
     unsigned depth_left_ = archive_limits().depth;
 };

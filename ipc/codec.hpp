@@ -36,7 +36,7 @@
 //               be sent, such as a variant without value or values more than 100 deep; whatever a
 //               codec of the user throws.
 // Cost:         one pass each way; elements without padding, pointers and rules of their own are
-//               copied as one block.
+//               copied as one block, or sent from where they lie.
 // Source:       the form of the customisation point is std::formatter's.
 #pragma once
 #include <weft/ipc/archive.hpp>
@@ -67,12 +67,20 @@ struct codec;
 template <class T>
 concept codable = requires { sizeof(codec<T>); };
 
+/// A codec says that it encodes nothing but parts of the value by `static constexpr bool by_parts =
+/// true`; then large blocks of these needn't be copied on the way out.
 template <class T>
 void encode(archive_writer& out, const T& value) {
     static_assert(!std::is_pointer_v<T>,
                   "a pointer means nothing in another process: send what it points to");
     static_assert(codable<T>, "this type can't travel: specialise weft::ipc::codec for it");
-    codec<T>::encode(out, value);
+    if constexpr (requires { requires codec<T>::by_parts; }) {
+        codec<T>::encode(out, value);
+    } else {
+        // What it encodes may be gone when it returns.
+        archive_writer::copying all(out);
+        codec<T>::encode(out, value);
+    }
 }
 
 template <class T>
@@ -193,6 +201,11 @@ concept keyed = requires(T& c, const typename T::value_type& v) {
     c.insert(v);
 } && std::default_initializable<T>;
 
+// Not one that makes an element when it is asked for it.
+template <class T>
+inline constexpr bool holds_elements =
+    std::is_lvalue_reference_v<decltype(*std::declval<const T&>().begin())>;
+
 template <class T>
 concept map_like = keyed<T> && requires { typename T::mapped_type; };
 
@@ -215,6 +228,7 @@ template <class T>
         std::is_enum_v<T>)
 struct codec<T> {
     static constexpr bool by_value = true;
+    static constexpr bool by_parts = true;
     static constexpr std::size_t least_size = sizeof(T);
     static void encode(archive_writer& out, T value) { out.write_value(value); }
     static T decode(archive_reader& in) { return in.read_value<T>(); }
@@ -222,6 +236,7 @@ struct codec<T> {
 
 template <>
 struct codec<bool> {
+    static constexpr bool by_parts = true;
     static constexpr std::size_t least_size = 1;
     static void encode(archive_writer& out, bool value) {
         out.write_value(static_cast<std::uint8_t>(value));
@@ -311,14 +326,24 @@ struct codec<std::span<const T>> {
     }
 };
 
+/// Elements that lie in one block, as a sequence of them.
+template <class T>
+    requires detail::plain<T>
+void encode_block(archive_writer& out, std::span<const T> elements) {
+    out.write_count(elements.size());
+    out.align(alignof(T));
+    out.write_block(std::as_bytes(elements));
+}
+
 template <detail::sequence T>
 struct codec<T> {
     using element = typename T::value_type;
+    static constexpr bool by_parts = detail::holds_elements<T>;
     static constexpr std::size_t least_size = 8;
 
     static void encode(archive_writer& out, const T& value) {
         if constexpr (one_block()) {
-            codec<std::span<const element>>::encode(out, {value.data(), value.size()});
+            encode_block<element>(out, {value.data(), value.size()});
         } else {
             out.write_count(value.size());
             nesting deeper = out.nest();
@@ -361,6 +386,7 @@ private:
 
 template <detail::keyed T>
 struct codec<T> {
+    static constexpr bool by_parts = detail::holds_elements<T>;
     static constexpr std::size_t least_size = 8;
 
     static void encode(archive_writer& out, const T& value) {
@@ -400,11 +426,12 @@ struct codec<T> {
 
 template <class T, std::size_t N>
 struct codec<std::array<T, N>> {
+    static constexpr bool by_parts = true;
     static constexpr std::size_t least_size = N * least_size_of<T>();
 
     static void encode(archive_writer& out, const std::array<T, N>& value) {
         if constexpr (detail::plain<T>) {
-            out.write(std::as_bytes(std::span(value)));
+            out.write_block(std::as_bytes(std::span(value)));
         } else {
             nesting deeper = out.nest();
             for (const T& e : value)
@@ -429,6 +456,7 @@ private:
 
 template <class T>
 struct codec<std::optional<T>> {
+    static constexpr bool by_parts = true;
     static constexpr std::size_t least_size = 1;
     static void encode(archive_writer& out, const std::optional<T>& value) {
         ipc::encode<bool>(out, value.has_value());
@@ -454,6 +482,7 @@ struct codec<std::monostate> {
 template <class... T>
 struct codec<std::variant<T...>> {
     using type = std::variant<T...>;
+    static constexpr bool by_parts = true;
     static constexpr std::size_t least_size = 4;
 
     static void encode(archive_writer& out, const type& value) {
@@ -486,6 +515,7 @@ private:
 
 template <class A, class B>
 struct codec<std::pair<A, B>> {
+    static constexpr bool by_parts = true;
     static constexpr std::size_t least_size = least_size_of<A>() + least_size_of<B>();
     static void encode(archive_writer& out, const std::pair<A, B>& value) {
         ipc::encode<A>(out, value.first);
@@ -498,6 +528,7 @@ struct codec<std::pair<A, B>> {
 
 template <class... T>
 struct codec<std::tuple<T...>> {
+    static constexpr bool by_parts = true;
     static constexpr std::size_t least_size = (std::size_t{0} + ... + least_size_of<T>());
     static void encode([[maybe_unused]] archive_writer& out, const std::tuple<T...>& value) {
         std::apply([&out](const T&... element) { (ipc::encode<T>(out, element), ...); }, value);
@@ -520,9 +551,12 @@ struct codec<T> {
 template <detail::aggregate T>
 struct codec<T> {
     static constexpr bool by_members = true;
+    static constexpr bool by_parts = true;
 
     static void encode(archive_writer& out, const T& value) {
-        if constexpr (detail::plain<T>) {
+        if constexpr (detail::plain<T> && sizeof(T) >= archive_writer::least_block) {
+            out.write_block(std::as_bytes(std::span(&value, 1)));
+        } else if constexpr (detail::plain<T>) {
             out.write_value(value);
         } else {
             nesting deeper = out.nest();

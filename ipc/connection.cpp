@@ -76,33 +76,52 @@ task<> read_ahead(connection_state& s) {
     s.note_held();
 }
 
-// Header and message leave together, so that a small message is one segment.
-task<> write_message(connection_state& s, std::span<const std::byte> message) {
-    const frame_header header(message.size());
-    std::span<const std::byte> head = header.bytes();
+// Drops the first `n` bytes.
+std::span<const_buffer> without_front(std::span<const_buffer> parts, std::size_t n) noexcept {
+    while (!parts.empty() && n >= parts.front().size()) {
+        n -= parts.front().size();
+        parts = parts.subspan(1);
+    }
+    if (n != 0)
+        parts.front() = parts.front().bytes().subspan(n);
+    return parts;
+}
+
+// The first part is for the header: it and the message leave together, so that a small message is
+// one segment. Uses the parts up.
+task<> write_message(connection_state& s, std::span<const_buffer> parts) {
+    constexpr std::size_t most_parts = 1024; // that the kernel takes at a time
+    std::uint64_t length = 0;
+    for (const const_buffer& part : parts.subspan(1))
+        length += part.size();
+    const frame_header header(length);
+    parts.front() = header.bytes();
+    std::size_t of_head = header.bytes().size();
     message_guard guard(s);
-    while (!head.empty()) {
-        const std::array<const_buffer, 2> parts{head, message};
+    while (of_head != 0) {
+        std::span<const const_buffer> first = parts.first(std::min(parts.size(), most_parts));
         std::size_t n = 0;
         if (s.over == channel::pipe)
-            n = co_await weft::detail::write_op(s.fd(), no_position, std::span(parts));
+            n = co_await weft::detail::write_op(s.fd(), no_position, first);
         else
-            n = co_await weft::detail::send_parts_op(s.fd(), std::span(parts));
+            n = co_await weft::detail::send_parts_op(s.fd(), first);
         guard.begun();
-        std::size_t of_head = std::min(n, head.size());
-        head = head.subspan(of_head);
-        message = message.subspan(n - of_head);
+        of_head -= std::min(n, of_head);
+        parts = without_front(parts, n);
     }
     if (s.over == channel::pipe) {
-        while (!message.empty())
-            message =
-                message.subspan(co_await weft::detail::write_op(s.fd(), no_position, message));
-    } else if (!message.empty()) {
+        while (!parts.empty()) {
+            std::span<const const_buffer> next = parts.first(std::min(parts.size(), most_parts));
+            std::size_t n = co_await weft::detail::write_op(s.fd(), no_position, next);
+            parts = without_front(parts, n);
+        }
+    } else if (!parts.empty()) {
         std::exception_ptr failure;
         co_await with_task_group([&](task_group& g) -> task<> {
             auto ahead = g.spawn(read_ahead(s));
             try {
-                co_await weft::detail::send_all_op(s.fd(), message);
+                for (const const_buffer& part : parts)
+                    co_await weft::detail::send_all_op(s.fd(), part.bytes());
                 guard.whole(); // a stop that comes now is too late to tear anything
             } catch (const std::exception&) {
                 failure = std::current_exception();
@@ -113,6 +132,11 @@ task<> write_message(connection_state& s, std::span<const std::byte> message) {
             std::rethrow_exception(failure);
     }
     guard.whole();
+}
+
+task<> write_message(connection_state& s, std::span<const std::byte> message) {
+    std::array<const_buffer, 2> parts{const_buffer(), const_buffer(message)};
+    co_await write_message(s, std::span(parts));
 }
 
 // In the turn to receive. Until the message is complete, or has `limit` bytes too many.
@@ -266,6 +290,16 @@ task<> send_message(connection_state* s, std::span<const std::byte> message) {
 
 task<> send_encoded(connection_state* s, byte_buffer message) {
     co_await send_message(s, message.bytes());
+}
+
+task<> send_gathered(connection_state* s, archive_writer message) {
+    auto pieces = message.pieces();
+    std::vector<const_buffer> parts(1);
+    parts.insert(parts.end(), pieces.begin(), pieces.end());
+    connection_use in_use(s);
+    permit turn = co_await s->to_send.take();
+    s->check_send();
+    co_await write_message(*s, std::span(parts));
 }
 
 task<byte_buffer> receive_message(connection_state* s, std::uint64_t limit) {

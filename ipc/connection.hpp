@@ -70,6 +70,13 @@ private:
 namespace detail {
 class connection_state;
 task<> send_encoded(connection_state* s, byte_buffer message);
+task<> send_gathered(connection_state* s, archive_writer message);
+template <class T>
+task<> send_moved(connection_state* s, T value) {
+    archive_writer out(archive_writer::gather);
+    ipc::encode<T>(out, value);
+    co_await send_gathered(s, std::move(out)); // here the value stays meanwhile
+}
 task<byte_buffer> receive_message(connection_state* s, std::uint64_t limit);
 // Takes the state: the connection may be moved before the task begins.
 template <class T>
@@ -104,6 +111,22 @@ public:
     template <class T>
     [[nodiscard]] task<> send(const T& value) {
         return detail::send_encoded(state_.get(), ipc::encode<T>(value));
+    }
+    /// A value that is given away is kept until it is sent. Large blocks of plain elements in it
+    /// (strings, vectors) are sent from where they lie.
+    template <class T>
+        requires(!std::is_reference_v<T> && !std::is_const_v<T> && !std::is_trivially_copyable_v<T>)
+    [[nodiscard]] task<> send(T&& value) {
+        return detail::send_moved<T>(state_.get(), std::move(value));
+    }
+    /// So are the elements of a view, which must stay there until it is done. It is received as a
+    /// vector of the same.
+    template <class T>
+        requires detail::plain<T>
+    [[nodiscard]] task<> send(std::span<const T> elements) {
+        archive_writer out(archive_writer::gather);
+        encode_block<T>(out, elements);
+        return detail::send_gathered(state_.get(), std::move(out));
     }
 
     /// The next message. One of more than `limit` bytes is a limit_error.

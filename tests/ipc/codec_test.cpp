@@ -3,6 +3,7 @@
 
 #include <catch2/catch.hpp>
 
+#include <algorithm>
 #include <deque>
 #include <filesystem>
 #include <limits>
@@ -261,4 +262,95 @@ TEST_CASE("codec: damaged messages give a value or codec_error, nothing else", "
         }
     }
     CHECK(refused > 500);
+}
+
+namespace {
+// Its codec encodes what is gone afterwards.
+class shout {
+public:
+    std::string text() const { return std::string(10'000, '!'); }
+};
+// Makes its elements when it is asked for them.
+class counted_words {
+public:
+    using value_type = std::string;
+    struct iterator {
+        std::size_t at = 0;
+        std::string operator*() const { return std::string(10'000, static_cast<char>('a' + at)); }
+        iterator& operator++() {
+            ++at;
+            return *this;
+        }
+        friend bool operator==(const iterator&, const iterator&) = default;
+    };
+    void push_back(std::string) { ++size_; }
+    std::size_t size() const { return size_; }
+    iterator begin() const { return {0}; }
+    iterator end() const { return {size_}; }
+
+private:
+    std::size_t size_ = 0;
+};
+struct large_plain {
+    std::array<double, 1000> numbers;
+};
+std::vector<std::byte> all_of(const archive_writer& w) {
+    std::vector<std::byte> all;
+    for (auto piece : w.pieces())
+        all.insert(all.end(), piece.begin(), piece.end());
+    return all;
+}
+template <class T>
+archive_writer gathered(const T& value) {
+    archive_writer out(archive_writer::gather);
+    encode<T>(out, value);
+    return out;
+}
+template <class T>
+bool lies_in(const archive_writer& w, const T* data) {
+    for (auto piece : w.pieces())
+        if (static_cast<const void*>(piece.data()) == data)
+            return true;
+    return false;
+}
+} // namespace
+
+template <>
+struct weft::ipc::codec<shout> {
+    static void encode(archive_writer& out, const shout& s) {
+        weft::ipc::encode<std::string>(out, s.text());
+    }
+    static shout decode(archive_reader& in) {
+        static_cast<void>(weft::ipc::decode<std::string>(in));
+        return {};
+    }
+};
+
+TEST_CASE("codec: large blocks of a value needn't be copied on the way out") {
+    struct parcel {
+        std::string label;
+        std::vector<double> content;
+        std::map<int, std::string> notes;
+        std::optional<large_plain> more;
+    };
+    parcel p{"fragile", std::vector<double>(5000, 1.5), {{1, std::string(6000, 'n')}}, {{}}};
+    archive_writer w = gathered(p);
+    CHECK(lies_in(w, p.content.data()));
+    CHECK(lies_in(w, p.notes[1].data()));
+    CHECK(lies_in(w, &*p.more));
+    CHECK_FALSE(lies_in(w, p.label.data()));
+    byte_buffer whole = encode(p);
+    CHECK(w.size() == whole.size());
+    CHECK(std::ranges::equal(all_of(w), whole.bytes()));
+
+    // What isn't a part of the value is copied while it is there.
+    CHECK(gathered(shout()).pieces().size() == 1);
+    counted_words words;
+    words.push_back("");
+    words.push_back("");
+    archive_writer made = gathered(words);
+    CHECK(made.pieces().size() == 1);
+    CHECK(std::ranges::equal(all_of(made), encode(words).bytes()));
+    // So is what a view shows: its elements have another owner.
+    CHECK(gathered(std::string_view(p.notes[1])).pieces().size() == 1);
 }

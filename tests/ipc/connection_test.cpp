@@ -169,6 +169,61 @@ TEST_CASE("connection: values travel as the codec writes them", "[MP-CONN-01]") 
     run_within(10s, test());
 }
 
+namespace {
+struct album {
+    std::string title;
+    std::vector<std::vector<double>> pictures;
+    std::vector<std::string> notes;
+    friend bool operator==(const album&, const album&) = default;
+};
+album large_album() {
+    album a{pattern(70'000, 1), {}, {}};
+    for (unsigned i = 0; i != 1500; ++i) { // more pieces than the kernel takes at a time
+        a.pictures.emplace_back(512 + i % 3, i * 0.5);
+        a.notes.push_back(pattern(i % 5 == 0 ? 5000 : i % 7, i));
+    }
+    return a;
+}
+} // namespace
+
+TEST_CASE("connection: values that are given away arrive whole, large blocks from where they lie",
+          "[MP-CONN-01]") {
+    auto test = [](int kind) -> task<> {
+        ends both;
+        if (kind == 0)
+            both = make_connection_pair();
+        else if (kind == 1)
+            both = co_await over_tcp();
+        else
+            both = make_one_way_connection();
+        auto& [a, b] = both;
+        const album original = large_album();
+        std::vector<double> numbers(100'000, 2.5);
+        album got;
+        std::vector<double> elements;
+        std::string text;
+        co_await with_task_group([&](task_group& g) -> task<> {
+            auto send = [&](connection& c) -> task<> {
+                auto later = c.send(album(original)); // it is kept until then
+                co_await std::move(later);
+                co_await c.send(std::span<const double>(numbers));
+                co_await c.send(std::string("short"));
+            };
+            g.spawn(send(b));
+            got = co_await a.receive<album>();
+            elements = co_await a.receive<std::vector<double>>();
+            text = co_await a.receive<std::string>();
+        });
+        CHECK((got == original));
+        CHECK((elements == numbers));
+        CHECK(text == "short");
+    };
+    for (int kind : {0, 1, 2}) {
+        CAPTURE(kind);
+        run_within(20s, test(kind));
+    }
+}
+
 TEST_CASE("connection: a receive has a limit, and a buffer a length",
           "[MP-CONN-04][MP-CONN-05][MP-ERR-01][MP-ERR-02][W-FRM-06]") {
     auto test = []() -> task<> {
