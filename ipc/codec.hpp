@@ -9,8 +9,8 @@
 //     }
 //
 // Ready to travel: numbers, enums, strings, containers, arrays, optional, variant, pair, tuple,
-// complex, durations and time points, paths, and aggregates of these with up to 16 members. Any
-// other type gets a codec of its own:
+// complex, durations and time points, paths, error codes, exceptions (error_registry.hpp), and
+// aggregates of these with up to 16 members. Any other type gets a codec of its own:
 //
 //     class user_id {
 //     public:
@@ -545,6 +545,14 @@ struct codec<T> {
         ipc::encode<typename T::string_type>(out, value.native());
     }
     static T decode(archive_reader& in) { return T(ipc::decode<typename T::string_type>(in)); }
+};
+
+/// By value and the name of the category (error_registry.hpp).
+template <>
+struct codec<std::error_code> {
+    static constexpr std::size_t least_size = 12;
+    static void encode(archive_writer& out, const std::error_code& e);
+    [[nodiscard]] static std::error_code decode(archive_reader& in);
 };
 
 /// Aggregates, member by member.

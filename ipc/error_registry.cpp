@@ -17,23 +17,63 @@ namespace weft::ipc {
 
 // --- How the types that aren't made from one text travel -----------------------------------------
 
-template <>
-struct codec<std::error_code> {
-    static void encode(archive_writer& out, const std::error_code& e) {
-        ipc::encode<std::int32_t>(out, e.value());
-        ipc::encode<std::string_view>(out, e.category().name());
+namespace {
+
+class category_table {
+public:
+    static category_table& instance() {
+        static category_table& t = *new category_table(); // others are asked at any time
+        return t;
     }
-    static std::error_code decode(archive_reader& in) {
-        auto value = ipc::decode<std::int32_t>(in);
-        auto name = ipc::decode<std::string>(in);
-        for (const std::error_category* known :
-             {&std::system_category(), &std::generic_category(), &std::iostream_category(),
-              &std::future_category()})
+    void add(const std::error_category& c) {
+        std::scoped_lock held(mutex_);
+        known_.push_back(&c);
+    }
+    const std::error_category* find(std::string_view name) {
+        std::scoped_lock held(mutex_);
+        for (const std::error_category* known : known_)
             if (name == known->name())
-                return {value, *known};
-        throw codec_error("an error category that isn't the standard library's: " + name);
+                return known;
+        return nullptr;
     }
+
+private:
+    std::mutex mutex_;
+    std::vector<const std::error_category*> known_{
+        &std::system_category(), &std::generic_category(), &std::iostream_category(),
+        &std::future_category()};
 };
+
+} // namespace
+
+bool register_error_category(const std::error_category& category) {
+    category_table::instance().add(category);
+    return true;
+}
+
+void codec<std::error_code>::encode(archive_writer& out, const std::error_code& e) {
+    ipc::encode<std::int32_t>(out, e.value());
+    ipc::encode<std::string_view>(out, e.category().name());
+}
+
+std::error_code codec<std::error_code>::decode(archive_reader& in) {
+    auto value = ipc::decode<std::int32_t>(in);
+    auto name = ipc::decode<std::string>(in);
+    const std::error_category* known = category_table::instance().find(name);
+    if (known == nullptr)
+        throw codec_error("an error category that isn't registered: " + name);
+    return {value, *known};
+}
+
+void codec<std::exception_ptr>::encode(archive_writer& out, const std::exception_ptr& e) {
+    ipc::encode<bool>(out, e != nullptr);
+    if (e)
+        encode_error(out, e);
+}
+
+std::exception_ptr codec<std::exception_ptr>::decode(archive_reader& in) {
+    return ipc::decode<bool>(in) ? decode_error(in) : nullptr;
+}
 
 template <>
 struct codec<std::system_error> {

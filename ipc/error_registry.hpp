@@ -11,6 +11,8 @@
 // Any other type arrives as remote_error, with its name and text. One that is known carries a
 // remote_error with the trace inside of it (std::nested_exception), where the trace could be had.
 //
+// A std::exception_ptr and a std::error_code are values that travel as well (codec.hpp).
+//
 // What is known can also be copied, so that each of several who ask for a result gets an exception
 // that nobody else changes.
 //
@@ -61,6 +63,17 @@ private:
 /// constructible. Gives true, so that it can initialise something.
 template <class E>
 bool register_error();
+
+/// Lets error codes of a category travel, which both sides know by its name; it must live on. The
+/// standard library's are known. Gives true.
+bool register_error_category(const std::error_category& category);
+
+template <>
+struct codec<std::exception_ptr> {
+    static constexpr std::size_t least_size = 1;
+    static void encode(archive_writer& out, const std::exception_ptr& e);
+    [[nodiscard]] static std::exception_ptr decode(archive_reader& in);
+};
 
 /// Writes an exception, with the stack at its throw as text if that is known.
 void encode_error(archive_writer& out, const std::exception_ptr& e, std::string_view trace = {});

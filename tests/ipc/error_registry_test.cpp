@@ -196,6 +196,34 @@ TEST_CASE("error_registry: texts are cut at 64 KiB", "[P5]") {
     }
 }
 
+namespace {
+class tea_category : public std::error_category {
+public:
+    const char* name() const noexcept override { return "tea"; }
+    std::string message(int n) const override { return n == 1 ? "too cold" : "too hot"; }
+};
+const tea_category tea;
+} // namespace
+
+TEST_CASE("error_registry: codes and exceptions are values that travel") {
+    struct report {
+        std::vector<std::error_code> codes;
+        std::exception_ptr error, none;
+    };
+    report sent{{std::make_error_code(std::errc::no_link), std::error_code()},
+                std::make_exception_ptr(std::out_of_range("far out")),
+                nullptr};
+    report got = decode<report>(encode(sent).bytes());
+    CHECK(got.codes == sent.codes);
+    CHECK(got.none == nullptr);
+    CHECK_THROWS_AS(std::rethrow_exception(got.error), std::out_of_range);
+
+    byte_buffer cold = encode(std::error_code(1, tea));
+    CHECK_THROWS_AS(decode<std::error_code>(cold.bytes()), codec_error);
+    CHECK(register_error_category(tea));
+    CHECK(decode<std::error_code>(cold.bytes()).message() == "too cold");
+}
+
 TEST_CASE("error_registry: bytes that hold no error are codec_error", "[P5]") {
     archive_writer out;
     encode_error(out, std::make_exception_ptr(own_error("x")));
