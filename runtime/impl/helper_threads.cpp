@@ -38,8 +38,7 @@ void take_out(helpers& h, helper_job& j) noexcept {
     --h.queued;
 }
 
-void help() noexcept {
-    ::pthread_setname_np(::pthread_self(), "weft-helper");
+void help(void*) noexcept {
     helpers& h = all();
     std::unique_lock in(h.lock);
     while (true) {
@@ -63,14 +62,19 @@ void help() noexcept {
     --h.threads;
 }
 
+} // namespace
+
 // A signal of the process must find a thread of the program, not one of ours.
-void start_thread() {
+void start_quiet_thread(const char* name, void (*f)(void*), void* argument) {
     sigset_t every;
     sigset_t before;
     sigfillset(&every);
     ::pthread_sigmask(SIG_SETMASK, &every, &before);
     try {
-        std::thread(help).detach();
+        std::thread([name, f, argument] {
+            ::pthread_setname_np(::pthread_self(), name);
+            f(argument);
+        }).detach();
     } catch (...) {
         ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
         throw;
@@ -78,14 +82,12 @@ void start_thread() {
     ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
-} // namespace
-
 void start_on_helper(helper_job& job) {
     helpers& h = all();
     std::unique_lock in(h.lock);
     if (h.idle <= h.queued && h.threads < most_threads) {
         try {
-            start_thread();
+            start_quiet_thread("weft-helper", help, nullptr);
             ++h.threads;
         } catch (const std::system_error&) {
             if (h.threads == 0)

@@ -46,6 +46,10 @@ struct helper_job {
     bool queued = false;
 };
 
+/// Starts a detached thread of that name which no signal of the process finds. Throws
+/// std::system_error.
+void start_quiet_thread(const char* name, void (*f)(void*), void* argument);
+
 void start_on_helper(helper_job& job);
 /// Takes it back if it hasn't begun. Gives whether it hadn't.
 bool withdraw_from_helper(helper_job& job) noexcept;
