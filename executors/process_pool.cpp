@@ -20,6 +20,14 @@ process_pool::process_pool(const process_pool_options& options) {
     detail::pool_hub::start(hub_);
 }
 
+process_pool::process_pool(const process_pool_options& options,
+                           const ipc::function_entry& initialiser, ipc::archive_writer call) {
+    ipc::detail::require_worker_entry("process_pool");
+    initialiser.check();
+    hub_ = std::make_shared<detail::pool_hub>(this_loop(), options, call.take());
+    detail::pool_hub::start(hub_);
+}
+
 process_pool::~process_pool() { hub_->terminate(); }
 
 void process_pool::terminate() noexcept { hub_->terminate(); }
@@ -34,7 +42,12 @@ detail::pool_shutdown_op process_pool::shutdown_until(time_point deadline) noexc
 
 namespace detail {
 
-static_assert(pool_call_base::headroom == sizeof(frame_header));
+ipc::archive_writer call_message(const ipc::function_entry& function) {
+    ipc::archive_writer out(sizeof(frame_header));
+    out.write_value(function.id());
+    out.write_value(function.signature());
+    return out;
+}
 
 // --- A call --------------------------------------------------------------------------------------
 
@@ -45,14 +58,13 @@ pool_call_base::homecoming::homecoming(pool_call_base& c) noexcept
 
 pool_call_base::pool_call_base(std::shared_ptr<pool_hub> hub, const ipc::function_entry& function,
                                const submit_options& options)
-    : operation(kind), arguments_(headroom), hub_(std::move(hub)), homecoming_(*this),
+    : operation(kind), arguments_(call_message(function)), hub_(std::move(hub)), homecoming_(*this),
       takes_stop_(function.takes_stop()) {
     function.check();
+    priority = static_cast<std::uint8_t>(options.priority);
     retries = options.retry;
     tag = options.tag;
     grace = options.stop_grace < duration::zero() ? hub_->stop_grace() : options.stop_grace;
-    arguments_.write_value(function.id());
-    arguments_.write_value(function.signature());
 }
 
 pool_call_base::pool_call_base(pool_call_base&& other) noexcept
@@ -126,7 +138,7 @@ std::span<const std::byte> pool_call_base::check() {
     case refusal::closed:
         throw state_error("the process pool was shut down and takes no more tasks");
     case refusal::broken:
-        throw ipc::broken_pool("the process pool is broken: " + hub_->reason());
+        hub_->throw_broken();
     case refusal::none:
         break;
     }
@@ -144,7 +156,7 @@ std::span<const std::byte> pool_call_base::check() {
     case task_outcome::terminated:
         throw ipc::pool_terminated();
     case task_outcome::broken:
-        throw ipc::broken_pool("the process pool is broken: " + hub_->reason());
+        hub_->throw_broken();
     case task_outcome::no_worker:
         throw_errno(error_number, "process_pool: starting a worker", "/proc/self/exe");
     case task_outcome::stopped:

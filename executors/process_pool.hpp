@@ -28,7 +28,7 @@
 //               stop_token and returns in time gives its result, and an error that it throws is
 //               never lost.
 // Errors:       what the function throws, as in ipc/error_registry.hpp; worker_lost, broken_pool,
-//               pool_terminated, codec_error; state_error after shutdown; limit_error when too much
+//               broken_process_pool, pool_terminated, codec_error; state_error after shutdown; limit_error when too much
 //               is queued; std::system_error when no worker can be started.
 // Cost:         a task is two messages over a socket pair, about 50 microseconds there and back.
 // Source:       concurrent.futures.ProcessPoolExecutor, without its "one dead, all dead".
@@ -45,12 +45,26 @@
 
 namespace weft {
 
+/// What it means that a worker dies in the middle.
+enum class worker_death : std::uint8_t {
+    fails_its_task, // worker_lost, and the worker is replaced
+    breaks_pool     // everything fails with broken_process_pool, as in Python
+};
+
 struct process_pool_options {
-    /// 0: one for each CPU that the process may use.
+    /// At most so many. 0: one for each CPU that the process may use.
     unsigned workers = 0;
+    /// So many are started at once and stay; the others come when a task waits. All, unless fewer
+    /// are named.
+    unsigned min_workers = ~0u;
+    /// Those beyond min_workers go home when they had nothing to do for so long.
+    duration idle_timeout = duration::max();
+    /// A worker goes home after so many tasks, and another takes its place. 0: never.
+    std::uint64_t max_tasks_per_worker = 0;
+    worker_death on_worker_death = worker_death::fails_its_task;
     /// Tasks that may wait for a worker; beyond that submit fails with limit_error.
     std::size_t max_pending = std::size_t{1} << 20;
-    /// How long a worker may take from its start to its first word.
+    /// How long a worker may take from its start to its first word, and then for its initialiser.
     duration start_deadline = std::chrono::seconds(10);
     /// How long a worker that is asked to stop has before it is killed.
     duration stop_grace = std::chrono::seconds(5);
@@ -59,7 +73,11 @@ struct process_pool_options {
     duration deaths_within = std::chrono::seconds(10);
 };
 
+/// A task that waits comes before all less urgent ones, however long these have waited.
+enum class task_priority : std::uint8_t { high, normal, low };
+
 struct submit_options {
+    task_priority priority = task_priority::normal;
     /// How often the task may be run again when its worker is lost. Only for what may run twice.
     unsigned retry = 0;
     /// Instead of the pool's; negative: the pool's.
@@ -100,6 +118,11 @@ public:
     /// Starts the workers, from the loop's next turn on. Throws state_error if main() doesn't call
     /// worker_entry, or if the thread runs no loop.
     explicit process_pool(const process_pool_options& options = {});
+    /// Each worker calls `initialiser(arguments...)` before anything else, also one that replaces
+    /// another. If it throws, the pool is broken, and all tasks fail with broken_process_pool. What
+    /// it leaves in static variables is there for the tasks.
+    template <class F, class... A>
+    process_pool(const process_pool_options& options, F initialiser, const A&... arguments);
     /// Kills the workers; what is queued or running fails with pool_terminated.
     ~process_pool();
     process_pool(const process_pool&) = delete;
@@ -135,6 +158,9 @@ public:
     [[nodiscard]] process_pool_statistics statistics() const;
 
 private:
+    process_pool(const process_pool_options& options, const ipc::function_entry& initialiser,
+                 ipc::archive_writer call);
+
     std::shared_ptr<detail::pool_hub> hub_;
 };
 
@@ -142,12 +168,12 @@ private:
 
 namespace detail {
 
+/// The beginning of a message that asks for a call; the arguments follow.
+[[nodiscard]] ipc::archive_writer call_message(const ipc::function_entry& function);
+
 /// A call, from its encoding to its answer, whatever it gives.
 class pool_call_base : public operation, public pool_task {
 public:
-    /// Room for the header that the pool puts in front of the arguments.
-    static constexpr std::size_t headroom = 32;
-
     pool_call_base(std::shared_ptr<pool_hub> hub, const ipc::function_entry& function,
                    const submit_options& options);
     pool_call_base(pool_call_base&& other) noexcept;
@@ -248,6 +274,15 @@ private:
 };
 
 } // namespace detail
+
+template <class F, class... A>
+process_pool::process_pool(const process_pool_options& options, F, const A&... arguments)
+    : process_pool(options, ipc::detail::call_of<F, A...>::entry, [&] {
+          using call = ipc::detail::call_of<F, A...>;
+          ipc::archive_writer out = detail::call_message(call::entry);
+          call::send_arguments(out, arguments...);
+          return out;
+      }()) {}
 
 template <class F, class... A>
 auto process_pool::submit(const submit_options& options, F, const A&... arguments) {

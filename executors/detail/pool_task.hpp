@@ -22,8 +22,12 @@ enum class task_outcome : std::uint8_t {
     no_worker,  // there is no worker, and none can be started: see error_number
 };
 
+/// Levels of urgency; 0 is the most urgent.
+inline constexpr unsigned task_priorities = 3;
+
 struct pool_task {
     // Set by the submitter.
+    std::uint8_t priority = 1;
     unsigned retries = 0; // how often it may be run again after its worker was lost
     duration grace = duration::zero();
     std::uint64_t tag = 0; // the submitter's name for it

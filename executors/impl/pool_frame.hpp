@@ -3,7 +3,7 @@
 // starts on a boundary of 16, so that what lies aligned in it is aligned in memory. And the machine
 // that puts received bytes together to frames.
 //
-// On the task channel (a stream): task, result, error, ready, quit. On the control channel
+// On the task channel (a stream): initialise, task, result, error, ready, quit. On the control channel
 // (messages of 16 bytes), from the pool only: stop.
 //
 // Threads:      one. Cancellation: none.
@@ -23,11 +23,12 @@
 namespace weft::detail {
 
 enum class frame_kind : std::uint16_t {
-    ready = 1,  // worker: I can work. Payload: protocol version.
-    task = 2,   // pool: function id, signature, arguments
-    result = 3, // worker: the encoded result
-    error = 4,  // worker: the encoded exception
-    quit = 5,   // pool: there will be no more tasks
+    ready = 1,      // worker: I can work. Payload: protocol version.
+    task = 2,       // pool: function id, signature, arguments
+    result = 3,     // worker: the encoded result
+    error = 4,      // worker: the encoded exception
+    quit = 5,       // pool: there will be no more tasks
+    initialise = 6, // pool: as task, to be called before the first; the answer's task is 0
 };
 
 struct frame_header {

@@ -2,6 +2,8 @@
 #include "pool_hub.hpp"
 
 #include <weft/executors/cpus.hpp>
+#include <weft/executors/error.hpp>
+#include <weft/ipc/error_registry.hpp>
 #include <weft/runtime/assert.hpp>
 #include <weft/runtime/error.hpp>
 #include <weft/runtime/spawn.hpp>
@@ -22,6 +24,8 @@ pool_machine::limits limits_of(const process_pool_options& o) {
             "process_pool: max_pending and deaths_before_broken must be at least 1");
     if (o.workers > 1u << 16)
         throw std::invalid_argument("process_pool: too many workers");
+    if (o.idle_timeout < duration::zero())
+        throw std::invalid_argument("process_pool: idle_timeout is negative");
     pool_machine::limits l;
     l.workers = o.workers == 0 ? usable_cpus() : o.workers;
     l.pending = o.max_pending;
@@ -29,6 +33,10 @@ pool_machine::limits limits_of(const process_pool_options& o) {
     l.stop_grace = o.stop_grace;
     l.deaths = o.deaths_before_broken;
     l.deaths_within = o.deaths_within;
+    l.least_workers = o.min_workers;
+    l.idle_time = o.idle_timeout;
+    l.tasks_per_worker = o.max_tasks_per_worker;
+    l.death_breaks = o.on_worker_death == worker_death::breaks_pool;
     return l;
 }
 
@@ -92,8 +100,9 @@ pool_hub::deadline_timer::deadline_timer(pool_hub& h) noexcept
       }),
       hub(h) {}
 
-pool_hub::pool_hub(loop& l, const process_pool_options& options)
-    : loop_(l), options_(options), pump_(*this), timer_(*this), machine_(limits_of(options)) {
+pool_hub::pool_hub(loop& l, const process_pool_options& options, ipc::byte_buffer initialiser)
+    : loop_(l), options_(options), initialiser_(std::move(initialiser)), pump_(*this),
+      timer_(*this), machine_(limits_of(options)) {
     for (unsigned i = 0; i != machine_.workers(); ++i)
         channels_.push_back(std::make_unique<worker_channel>(*this, l, i));
 }
@@ -209,20 +218,57 @@ process_pool_statistics pool_hub::statistics() const {
     return s;
 }
 
-std::string pool_hub::reason() const {
+void pool_hub::throw_broken() const {
     std::lock_guard lock(mutex_);
-    return machine_.reason();
+    std::string text = "the process pool is broken: " + machine_.reason();
+    if (machine_.broken_by_death() || machine_.broken_by_preparation())
+        throw broken_process_pool(text);
+    throw ipc::broken_pool(text);
 }
 
 // --- From the channels ---------------------------------------------------------------------------
 
 void pool_hub::worker_ready(unsigned i) noexcept {
+    {
+        std::lock_guard lock(mutex_);
+        if (initialiser_.size() == 0)
+            machine_.ready(i, loop_.now());
+        else
+            machine_.preparing(i, loop_.now());
+        schedule_pump();
+    }
+    if (initialiser_.size() != 0)
+        channels_[i]->prepare(initialiser_.bytes());
+}
+
+namespace {
+std::string text_of_error(const frame& f) noexcept {
+    try {
+        ipc::archive_reader in(f.payload.bytes());
+        std::rethrow_exception(ipc::decode_error(in));
+    } catch (const std::exception& e) {
+        return e.what();
+    } catch (...) { // no std::exception ever comes
+        return "an error that isn't an exception of the standard library";
+    }
+}
+} // namespace
+
+void pool_hub::worker_prepared(unsigned i, const frame& f) noexcept {
+    std::string text = f.header.kind == frame_kind::error ? text_of_error(f) : std::string();
     std::lock_guard lock(mutex_);
-    machine_.ready(i, loop_.now());
+    if (f.header.kind == frame_kind::error)
+        machine_.preparation_failed(i, std::move(text), loop_.now());
+    else
+        machine_.ready(i, loop_.now());
     schedule_pump();
 }
 
 void pool_hub::worker_answered(unsigned i, frame f) noexcept {
+    if (f.header.task == 0 && initialiser_.size() != 0) {
+        worker_prepared(i, f);
+        return;
+    }
     std::lock_guard lock(mutex_);
     auto* t = machine_.task_of(i);
     if (t == nullptr || t->id != f.header.task) {

@@ -25,7 +25,8 @@ namespace weft::detail {
 
 class pool_hub : public std::enable_shared_from_this<pool_hub> {
 public:
-    pool_hub(loop& l, const process_pool_options& options);
+    /// `initialiser`: the call that each worker begins with, behind room for a header; or nothing.
+    pool_hub(loop& l, const process_pool_options& options, ipc::byte_buffer initialiser = {});
     pool_hub(const pool_hub&) = delete;
     pool_hub& operator=(const pool_hub&) = delete;
     ~pool_hub();
@@ -44,7 +45,8 @@ public:
     [[nodiscard]] bool forget(pool_shutdown_op& op) noexcept;
     void terminate() noexcept;
     [[nodiscard]] process_pool_statistics statistics() const;
-    [[nodiscard]] std::string reason() const;
+    /// Throws what tasks of a broken pool get.
+    [[noreturn]] void throw_broken() const;
     [[nodiscard]] duration stop_grace() const noexcept { return options_.stop_grace; }
 
     // --- From the channels -----------------------------------------------------------------------
@@ -68,6 +70,7 @@ private:
     };
 
     [[nodiscard]] bool on_loop() const noexcept { return runner::current() == &loop_; }
+    void worker_prepared(unsigned i, const frame& f) noexcept;
     void schedule_pump() noexcept; // under the lock
     void pump() noexcept;
     void perform(const pool_machine::action& a) noexcept;
@@ -78,6 +81,7 @@ private:
 
     loop& loop_; // there until ended_
     const process_pool_options options_;
+    const ipc::byte_buffer initialiser_;
     std::vector<std::unique_ptr<worker_channel>> channels_;
     pump_work pump_;
     deadline_timer timer_;

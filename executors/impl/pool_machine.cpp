@@ -60,6 +60,7 @@ void pool_machine::task_list::remove(pool_task& t) noexcept {
 
 pool_machine::pool_machine(const limits& l) : limits_(l), workers_(l.workers) {
     WEFT_ASSERT(l.workers != 0 && l.deaths != 0, "a pool of nobody");
+    limits_.least_workers = std::min(l.least_workers, l.workers);
     idle_.reserve(l.workers);
     deaths_.reserve(l.deaths + 1);
 }
@@ -67,12 +68,13 @@ pool_machine::pool_machine(const limits& l) : limits_(l), workers_(l.workers) {
 // --- Events --------------------------------------------------------------------------------------
 
 void pool_machine::start(time_point now) noexcept {
-    for (unsigned i = 0; i != workers() && needs_workers(); ++i)
-        want(i, now);
+    started_ = true;
+    grow(now);
 }
 
 pool_machine::answer pool_machine::submit(pool_task& t, time_point now) noexcept {
     WEFT_ASSERT(t.at == pool_task::place::nowhere, "a task was submitted twice");
+    WEFT_ASSERT(t.priority < task_priorities, "a task of no priority");
     if (broken_)
         return answer::broken;
     if (phase_ != phase::open)
@@ -82,9 +84,11 @@ pool_machine::answer pool_machine::submit(pool_task& t, time_point now) noexcept
     t.id = next_id_++;
     t.at = pool_task::place::queue;
     t.since = now;
-    queue_.push_back(t);
+    queue_[t.priority].push_back(t);
     ++queued_;
     dispatch(now);
+    if (queued_ != 0)
+        grow(now);
     check_shortage(now);
     return answer::accepted;
 }
@@ -92,7 +96,7 @@ pool_machine::answer pool_machine::submit(pool_task& t, time_point now) noexcept
 bool pool_machine::cancel(pool_task& t, time_point now) noexcept {
     t.cancel_asked = true;
     if (t.at == pool_task::place::queue) {
-        queue_.remove(t);
+        queue_[t.priority].remove(t);
         --queued_;
         t.at = pool_task::place::done;
         return true;
@@ -137,6 +141,7 @@ void pool_machine::spawn_failed(unsigned i, int error_number, time_point now) no
     WEFT_ASSERT(s.state == worker_state::starting && s.pid == 0,
                 "a worker failed to spawn that wasn't asked for");
     enter(s, worker_state::absent, now);
+    vacancies_ = true;
     if (!is_shortage(error_number)) {
         spawn_error_ = error_number;
         give_up(break_reason::cannot_spawn, now);
@@ -167,6 +172,21 @@ void pool_machine::ready(unsigned i, time_point now) noexcept {
     become_free(i, now);
 }
 
+void pool_machine::preparing(unsigned i, time_point now) noexcept {
+    slot& s = workers_[i];
+    if (s.state != worker_state::starting || std::exchange(s.has_spoken, true))
+        misbehaved(i, now);
+    else
+        s.deadline = saturated_sum(now, limits_.start_deadline);
+}
+
+void pool_machine::preparation_failed(unsigned i, std::string error, time_point now) noexcept {
+    if (workers_[i].state != worker_state::starting || broken_)
+        return;
+    preparation_error_ = std::move(error);
+    give_up(break_reason::preparation, now);
+}
+
 void pool_machine::finished(unsigned i, bool with_error, time_point now) noexcept {
     slot& s = workers_[i];
     if (s.task == nullptr) {
@@ -185,7 +205,10 @@ void pool_machine::finished(unsigned i, bool with_error, time_point now) noexcep
     if (s.state != worker_state::running)
         return; // it is being killed; the result was faster
     s.deadline = never;
-    become_free(i, now);
+    if (limits_.tasks_per_worker != 0 && s.tasks_done >= limits_.tasks_per_worker)
+        go_home(i, now);
+    else
+        become_free(i, now);
 }
 
 void pool_machine::misbehaved(unsigned i, time_point now) noexcept {
@@ -205,36 +228,45 @@ void pool_machine::died(unsigned i, ipc::exit_status status, time_point now) noe
     s.pid = 0;
     s.tasks_done = 0;
     const bool was_ready = std::exchange(s.was_ready, false);
+    const bool had_spoken = std::exchange(s.has_spoken, false);
     s.reason = kill_reason::none;
     s.deadline = never;
     s.actions = 0;
     enter(s, worker_state::absent, now);
+    vacancies_ = true;
+
+    // A death that we brought about, or that comes while nothing is expected of the worker any
+    // more, says nothing.
+    const bool expected = why == kill_reason::ended || why == kill_reason::cancelled ||
+                          why == kill_reason::late_quit || before == worker_state::leaving;
+    const bool too_much = !expected && limits_.death_breaks && phase_ != phase::ending;
+    if (too_much)
+        last_status_ = status;
 
     if (t != nullptr) {
         t->pid = pid;
         t->status = status;
-        if (why == kill_reason::ended || why == kill_reason::cancelled) {
+        if (too_much) {
+            complete(*t, t->cancel_asked ? task_outcome::stopped : task_outcome::broken);
+        } else if (why == kill_reason::ended || why == kill_reason::cancelled) {
             complete(*t, t->cancel_asked ? task_outcome::stopped
                          : broken_       ? task_outcome::broken
                                          : task_outcome::terminated);
         } else if (t->retries != 0 && !t->cancel_asked && phase_ != phase::ending && !asked_) {
             --t->retries;
             t->at = pool_task::place::queue;
-            queue_.push_front(*t);
+            queue_[t->priority].push_front(*t);
             ++queued_;
         } else {
             complete(*t, task_outcome::lost);
         }
     }
-    // A death that we brought about, or that comes while nothing is expected of the worker any
-    // more, says nothing.
-    const bool expected = why == kill_reason::ended || why == kill_reason::cancelled ||
-                          why == kill_reason::late_quit || before == worker_state::leaving;
-    if (!expected)
-        count_death(status, !was_ready, why == kill_reason::late_start, now);
-    if (needs_workers())
-        want(i, now);
+    if (too_much)
+        give_up(break_reason::one_death, now);
+    else if (!expected)
+        count_death(status, !was_ready, had_spoken, why == kill_reason::late_start, now);
     dispatch(now);
+    grow(now);
 }
 
 void pool_machine::shut_down(time_point ask_at, time_point kill_at, time_point now) noexcept {
@@ -273,10 +305,9 @@ void pool_machine::advance(time_point now) noexcept {
     for (unsigned i = 0; i != workers(); ++i) {
         slot& s = workers_[i];
         if (s.state == worker_state::absent && now >= s.spawn_at) {
-            if (needs_workers())
-                want(i, now);
-            else
-                s.spawn_at = never;
+            s.spawn_at = never;
+            vacancies_ = true;
+            grow(now);
         } else if (now >= s.deadline) {
             switch (s.state) {
             case worker_state::starting:
@@ -288,8 +319,14 @@ void pool_machine::advance(time_point now) noexcept {
             case worker_state::leaving:
                 kill(i, kill_reason::late_quit, now);
                 break;
-            case worker_state::absent:
             case worker_state::idle:
+                s.deadline = never;
+                if (phase_ == phase::open && staff() > limits_.least_workers) {
+                    idle_remove(i);
+                    go_home(i, now);
+                }
+                break;
+            case worker_state::absent:
             case worker_state::dying:
                 s.deadline = never;
                 break;
@@ -354,13 +391,16 @@ void pool_machine::dispatch(time_point now) noexcept {
     while (queued_ != 0 && !idle_.empty()) {
         unsigned i = idle_.back();
         idle_.pop_back();
-        pool_task& t = *queue_.first;
-        queue_.remove(t);
+        task_list& most_urgent =
+            *std::ranges::find_if(queue_, [](const task_list& l) { return l.first != nullptr; });
+        pool_task& t = *most_urgent.first;
+        most_urgent.remove(t);
         --queued_;
         t.at = pool_task::place::worker;
         t.worker = i;
         t.since = now;
         workers_[i].task = &t;
+        workers_[i].deadline = never;
         enter(workers_[i], worker_state::running, now);
         act(i, action_kind::send_task);
     }
@@ -373,13 +413,57 @@ void pool_machine::become_free(unsigned i, time_point now) noexcept {
         idle_remove(i);
     enter(s, worker_state::idle, now);
     if (needs_workers()) {
+        s.deadline = saturated_sum(now, limits_.idle_time);
         idle_.push_back(i);
         dispatch(now);
         return;
     }
+    go_home(i, now);
+}
+
+void pool_machine::go_home(unsigned i, time_point now) noexcept {
+    slot& s = workers_[i];
     enter(s, worker_state::leaving, now);
     s.deadline = saturated_sum(now, limits_.stop_grace);
     act(i, action_kind::send_quit);
+}
+
+// Those who work, wait for work, or are on their way to it.
+unsigned pool_machine::staff() const noexcept {
+    return static_cast<unsigned>(std::ranges::count_if(workers_, [](const slot& s) {
+        return s.state == worker_state::starting || s.state == worker_state::idle ||
+               s.state == worker_state::running ||
+               (s.state == worker_state::absent && s.spawn_at != never);
+    }));
+}
+
+// Starts as many as the pool should have, and as the tasks that wait need.
+void pool_machine::grow(time_point now) noexcept {
+    if (!vacancies_ || !started_ || !needs_workers())
+        return;
+    std::size_t coming = 0;
+    unsigned there = 0;
+    for (const slot& s : workers_) {
+        bool comes = s.state == worker_state::starting ||
+                     (s.state == worker_state::absent && s.spawn_at != never);
+        coming += comes ? 1 : 0;
+        there += comes || s.state == worker_state::idle || s.state == worker_state::running ? 1 : 0;
+    }
+    const unsigned least = phase_ == phase::open ? limits_.least_workers : 0;
+    bool all_seen = true;
+    for (unsigned i = 0; i != workers(); ++i) {
+        slot& s = workers_[i];
+        // One that is on its way out is a vacancy too, of which died() will tell.
+        if (s.state != worker_state::absent || s.spawn_at != never)
+            continue;
+        all_seen = there < least || coming < queued_;
+        if (!all_seen)
+            break;
+        want(i, now);
+        ++there;
+        ++coming;
+    }
+    vacancies_ = !all_seen;
 }
 
 void pool_machine::want(unsigned i, time_point now) noexcept {
@@ -394,6 +478,7 @@ void pool_machine::want(unsigned i, time_point now) noexcept {
 void pool_machine::forget_start(unsigned i, time_point now) noexcept {
     slot& s = workers_[i];
     s.spawn_at = never;
+    vacancies_ = true;
     if (s.state != worker_state::starting)
         return;
     if (s.pid != 0) {
@@ -430,12 +515,14 @@ void pool_machine::complete(pool_task& t, task_outcome o) noexcept {
 }
 
 void pool_machine::fail_queue(task_outcome o, int error_number) noexcept {
-    while (queue_.first != nullptr) {
-        pool_task& t = *queue_.first;
-        queue_.remove(t);
-        --queued_;
-        t.error_number = error_number;
-        complete(t, o);
+    for (task_list& level : queue_) {
+        while (level.first != nullptr) {
+            pool_task& t = *level.first;
+            level.remove(t);
+            --queued_;
+            t.error_number = error_number;
+            complete(t, o);
+        }
     }
 }
 
@@ -447,15 +534,15 @@ void pool_machine::give_up(break_reason why, time_point now) noexcept {
     terminate(now);
 }
 
-void pool_machine::count_death(ipc::exit_status status, bool was_starting, bool late,
-                               time_point now) noexcept {
+void pool_machine::count_death(ipc::exit_status status, bool was_starting, bool had_spoken,
+                               bool late, time_point now) noexcept {
     if (phase_ == phase::ending)
         return;
     last_status_ = status;
     if (was_starting) {
         ++failed_starts_;
         // The very first one came back or said nothing: so will all others.
-        if (!ever_ready_ && (late || status.exited())) {
+        if (!ever_ready_ && !had_spoken && (late || status.exited())) {
             give_up(late ? break_reason::first_silent : break_reason::first_ended, now);
             return;
         }
@@ -488,6 +575,10 @@ std::string pool_machine::reason() const {
         return std::to_string(deaths_.size()) +
                " workers died without a finished task between them; the last one " +
                last_status_.text();
+    case break_reason::one_death:
+        return "a worker was lost: " + last_status_.text();
+    case break_reason::preparation:
+        return "the initialiser failed: " + preparation_error_;
     case break_reason::none:
         break;
     }

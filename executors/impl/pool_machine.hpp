@@ -18,6 +18,7 @@
 #include <weft/ipc/exit_status.hpp>
 #include <weft/runtime/time.hpp>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -30,6 +31,14 @@ class pool_machine {
 public:
     struct limits {
         unsigned workers = 1;
+        /// So many are there without work too; the others come when a task waits, and go when they
+        /// had nothing to do for `idle_time`.
+        unsigned least_workers = ~0u;
+        duration idle_time = duration::max();
+        /// A worker goes home after so many tasks, and another comes in its place. 0: never.
+        std::uint64_t tasks_per_worker = 0;
+        /// One death breaks the pool.
+        bool death_breaks = false;
         std::size_t pending = 1;
         duration start_deadline = std::chrono::seconds(10);
         duration stop_grace = std::chrono::seconds(5);
@@ -74,7 +83,11 @@ public:
 
     void spawned(unsigned worker, int pid, time_point now) noexcept;
     void spawn_failed(unsigned worker, int error_number, time_point now) noexcept;
+    /// It has spoken, and prepares itself; that may take as long again.
+    void preparing(unsigned worker, time_point now) noexcept;
     void ready(unsigned worker, time_point now) noexcept;
+    /// It can't prepare itself, and neither could another one.
+    void preparation_failed(unsigned worker, std::string error, time_point now) noexcept;
     /// The running task has been answered.
     void finished(unsigned worker, bool with_error, time_point now) noexcept;
     /// The worker talks nonsense, or has closed its channel.
@@ -112,6 +125,13 @@ public:
     [[nodiscard]] std::uint64_t failed() const noexcept { return failed_; }
     [[nodiscard]] std::uint64_t respawned() const noexcept { return respawned_; }
     [[nodiscard]] bool is_broken() const noexcept { return broken_; }
+    /// By one death, because that was to be enough.
+    [[nodiscard]] bool broken_by_death() const noexcept {
+        return break_reason_ == break_reason::one_death;
+    }
+    [[nodiscard]] bool broken_by_preparation() const noexcept {
+        return break_reason_ == break_reason::preparation;
+    }
     /// Why it is broken, for people.
     [[nodiscard]] std::string reason() const;
 
@@ -123,7 +143,9 @@ private:
         first_ended,
         first_silent,
         starts_fail,
-        deaths
+        deaths,
+        one_death,
+        preparation
     };
     enum class kill_reason : std::uint8_t {
         none,
@@ -137,7 +159,8 @@ private:
     struct slot {
         worker_state state = worker_state::absent;
         kill_reason reason = kill_reason::none;
-        bool first = true; // never been spawned: not counted as respawned
+        bool first = true;       // never been spawned: not counted as respawned
+        bool has_spoken = false; // since it was spawned
         bool was_ready = false;
         std::uint8_t actions = 0; // bits by action_kind
         int pid = 0;
@@ -161,6 +184,9 @@ private:
     void dispatch(time_point now) noexcept;
     void become_free(unsigned i, time_point now) noexcept;
     void want(unsigned i, time_point now) noexcept;
+    void grow(time_point now) noexcept;
+    void go_home(unsigned i, time_point now) noexcept;
+    [[nodiscard]] unsigned staff() const noexcept;
     void forget_start(unsigned i, time_point now) noexcept;
     [[nodiscard]] bool needs_workers() const noexcept {
         return phase_ == phase::open || (phase_ == phase::closing && queued_ != 0);
@@ -169,7 +195,7 @@ private:
     void complete(pool_task& t, task_outcome o) noexcept;
     void fail_queue(task_outcome o, int error_number = 0) noexcept;
     void give_up(break_reason why, time_point now) noexcept;
-    void count_death(ipc::exit_status status, bool was_starting, bool late,
+    void count_death(ipc::exit_status status, bool was_starting, bool had_spoken, bool late,
                      time_point now) noexcept;
     void check_shortage(time_point now) noexcept;
     void ask_everybody(time_point now) noexcept;
@@ -179,8 +205,8 @@ private:
     std::vector<slot> workers_;
     std::vector<unsigned> idle_; // the one on top worked last
     std::vector<time_point> deaths_;
-    task_list queue_;
-    task_list completed_; // to be told
+    std::array<task_list, task_priorities> queue_; // the most urgent first
+    task_list completed_;                          // to be told
     std::size_t queued_ = 0;
     std::uint64_t next_id_ = 1;
     std::uint64_t done_ = 0, failed_ = 0, respawned_ = 0;
@@ -189,12 +215,15 @@ private:
     int shortage_error_ = 0;
     time_point ask_at_ = never, kill_at_ = never;
     phase phase_ = phase::open;
+    bool started_ = false;
+    bool vacancies_ = true; // false: nobody is absent, so far as is known
     bool ever_ready_ = false;
     bool asked_ = false; // shutting down, and ask_at_ has passed
     bool broken_ = false;
     break_reason break_reason_ = break_reason::none;
     ipc::exit_status last_status_; // of the worker whose death was too much
     int spawn_error_ = 0;
+    std::string preparation_error_;
 };
 
 } // namespace weft::detail

@@ -123,6 +123,7 @@ public:
         while (true) {
             frame f = receive();
             switch (f.header.kind) {
+            case frame_kind::initialise:
             case frame_kind::task:
                 work(f);
                 break;

@@ -7,6 +7,7 @@
 #include <weft/runtime/detail/request_operation.hpp>
 #include <weft/runtime/error.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
@@ -45,6 +46,19 @@ int worker_channel::open() {
     receive();
     watch();
     return process_.pid();
+}
+
+void worker_channel::prepare(std::span<const std::byte> call) noexcept {
+    try {
+        preparation_ = ipc::byte_buffer();
+        std::ranges::copy(call, preparation_.extend(call.size()));
+    } catch (...) { // no memory
+        contact_lost();
+        return;
+    }
+    finish_frame(preparation_, frame_kind::initialise, 0);
+    unsent_ = preparation_.bytes();
+    send_rest();
 }
 
 void worker_channel::send_task(pool_call_base& call) noexcept {

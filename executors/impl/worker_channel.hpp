@@ -30,6 +30,8 @@ public:
 
     /// Starts the worker. Gives its pid.
     int open();
+    /// Sends the call that it is to begin with, which lies behind room for a header.
+    void prepare(std::span<const std::byte> call) noexcept;
     void send_task(pool_call_base& call) noexcept;
     void send_stop(std::uint64_t task) noexcept;
     void send_quit() noexcept;
@@ -62,6 +64,7 @@ private:
     descriptor tasks_, control_;
     frame_assembler assembler_;
     frame_header quit_;
+    ipc::byte_buffer preparation_;
     std::span<const std::byte> unsent_;
     pool_call_base* sending_ = nullptr;
     std::optional<frame> early_answer_; // came before the completion of the send that it answers

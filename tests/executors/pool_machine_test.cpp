@@ -26,6 +26,7 @@ const auto sigkill = ipc::exit_status::by_signal(SIGKILL);
 // told otherwise.
 struct bench {
     explicit bench(unsigned workers, std::size_t pending = 1000) : m(limits(workers, pending)) {}
+    explicit bench(const pool_machine::limits& l) : m(l) {}
 
     static pool_machine::limits limits(unsigned workers, std::size_t pending) {
         pool_machine::limits l;
@@ -62,12 +63,13 @@ struct bench {
             }
         }
     }
-    // All workers up and ready.
+    // All workers that are there at once are up and ready.
     void start() {
         m.start(now);
         run();
         for (unsigned i = 0; i != m.workers(); ++i)
-            m.ready(i, now);
+            if (state_of(i) == state::starting)
+                m.ready(i, now);
         run();
     }
     answer submit(pool_task& t) {
@@ -567,6 +569,174 @@ TEST_CASE("pool_machine: an answer without a task and a second greeting are nons
     CHECK(b.state_of(1) == state::dying);
 }
 
+TEST_CASE("pool_machine: workers come when tasks wait, and go when they have had nothing to do",
+          "[CF-PPE-06]") {
+    pool_machine::limits l = bench::limits(3, 1000);
+    l.least_workers = 1;
+    l.idle_time = 10s;
+    bench b(l);
+    b.start();
+    CHECK(b.spawns == 1);
+    pool_task t[5];
+    b.submit(t[0]);
+    CHECK(b.spawns == 1); // the idle one took it
+    b.submit(t[1]);
+    b.submit(t[2]);
+    b.submit(t[3]);
+    CHECK(b.spawns == 3); // not more than may be
+    b.m.ready(1, b.now);
+    b.m.ready(2, b.now);
+    b.run();
+    CHECK(b.sent.size() == 3);
+    b.finish(0);
+    CHECK(b.sent.back() == &t[3]);
+    b.finish(1);
+    b.finish(2);
+    b.submit(t[4]);
+    CHECK(b.spawns == 3); // idle ones are reused
+    b.finish(t[4].worker);
+    b.pass(9s);
+    CHECK(b.quits.empty());
+    b.finish(0);
+    b.pass(2s);
+    CHECK(b.quits.size() == 2);
+    for (unsigned i : b.quits)
+        b.die(i, ipc::exit_status::by_exit(0));
+    b.pass(1h);
+    CHECK(b.quits.size() == 2); // one stays
+    CHECK(b.spawns == 3);
+    b.die(0); // and is replaced
+    CHECK(b.spawns == 4);
+    CHECK(b.m.respawned() == 1);
+}
+
+TEST_CASE("pool_machine: without work an on-demand pool starts nobody; before its start neither") {
+    pool_machine::limits l = bench::limits(2, 1000);
+    l.least_workers = 0;
+    bench b(l);
+    pool_task t[2];
+    b.submit(t[0]);
+    CHECK(b.spawns == 0);
+    b.m.start(b.now);
+    b.run();
+    CHECK(b.spawns == 1);
+    CHECK(b.m.cancel(t[0], b.now));
+    b.m.ready(0, b.now);
+    b.run();
+    b.m.shut_down(never, never, b.now);
+    b.run();
+    CHECK(b.quits.size() == 1);
+    b.die(0, ipc::exit_status::by_exit(0));
+    CHECK(b.m.closed());
+}
+
+TEST_CASE("pool_machine: a worker goes home after so many tasks, and another takes its place",
+          "[MP-POOL-15][CF-PPE-05]") {
+    pool_machine::limits l = bench::limits(1, 1000);
+    l.tasks_per_worker = 2;
+    bench b(l);
+    b.start();
+    pool_task t[4];
+    for (auto& x : t)
+        b.submit(x);
+    b.finish(0);
+    CHECK(b.quits.empty());
+    b.finish(0);
+    CHECK(b.quits.size() == 1);
+    CHECK(b.sent.size() == 2);
+    b.m.shut_down(never, never, b.now); // what was accepted is done all the same
+    b.run();
+    b.die(0, ipc::exit_status::by_exit(0));
+    CHECK(b.spawns == 2);
+    b.m.ready(0, b.now);
+    b.run();
+    b.finish(0);
+    b.finish(0);
+    CHECK(b.completed.size() == 4);
+    b.die(0, ipc::exit_status::by_exit(0));
+    CHECK(b.spawns == 2);
+    CHECK(b.m.closed());
+    CHECK_FALSE(b.m.is_broken());
+}
+
+TEST_CASE("pool_machine: the more urgent task comes first, and first again when it is retried") {
+    bench b(1);
+    b.start();
+    pool_task t[6];
+    t[1].priority = 2;
+    t[2].priority = 1;
+    t[3].priority = 0;
+    t[4].priority = 0;
+    t[3].retries = 1;
+    for (auto& x : t)
+        b.submit(x);
+    b.finish(0);
+    CHECK(b.sent.back() == &t[3]);
+    b.die(0);
+    b.m.ready(0, b.now);
+    b.run();
+    CHECK(b.sent.back() == &t[3]);
+    for (int i = 0; i != 4; ++i)
+        b.finish(0);
+    CHECK(std::vector(b.sent.begin() + 3, b.sent.end()) ==
+          std::vector<pool_task*>{&t[4], &t[2], &t[5], &t[1]});
+}
+
+TEST_CASE("pool_machine: where one death is to be enough, all else fails with it", "[CF-PPE-02]") {
+    pool_machine::limits l = bench::limits(2, 1000);
+    l.death_breaks = true;
+    bench b(l);
+    b.start();
+    pool_task t[4];
+    for (auto& x : t)
+        b.submit(x);
+    b.die(0);
+    CHECK(b.m.is_broken());
+    CHECK(b.m.broken_by_death());
+    CHECK(b.kills == std::vector<unsigned>{1});
+    b.die(1);
+    CHECK(b.completed.size() == 4);
+    for (auto& x : t)
+        CHECK(x.outcome == task_outcome::broken);
+    pool_task late;
+    CHECK(b.submit(late) == answer::broken);
+    CHECK(b.m.reason().find("killed") != std::string::npos);
+}
+
+TEST_CASE("pool_machine: an initialiser that fails breaks the pool; one that hangs is killed",
+          "[P9][CF-PPE-03][MP-POOL-16]") {
+    bench b(2);
+    b.m.start(b.now);
+    b.run();
+    pool_task t;
+    b.submit(t);
+    b.pass(9s);
+    b.m.preparing(0, b.now);
+    b.m.preparing(1, b.now);
+    b.pass(9s); // as long again
+    CHECK(b.kills.empty());
+    b.m.ready(1, b.now);
+    b.run();
+    SECTION("fails") {
+        b.m.preparation_failed(0, "no model", b.now);
+        b.run();
+        CHECK(b.m.is_broken());
+        CHECK(b.m.broken_by_preparation());
+        CHECK(b.m.reason() == "the initialiser failed: no model");
+        b.die(0);
+        b.die(1);
+        CHECK(t.outcome == task_outcome::broken);
+        CHECK(b.m.closed());
+    }
+    SECTION("hangs") {
+        b.pass(2s);
+        CHECK(b.kills == std::vector<unsigned>{0});
+        b.die(0);
+        CHECK(b.spawns == 3);
+        CHECK_FALSE(b.m.is_broken());
+    }
+}
+
 // Random events against random pools. Whatever happens, each task has one outcome, and in the end
 // everything ends.
 TEST_CASE("pool_machine: every task has one outcome in every order of events", "[P1][P3][P10]") {
@@ -579,6 +749,13 @@ TEST_CASE("pool_machine: every task has one outcome in every order of events", "
         l.workers = 1 + static_cast<unsigned>(pick(4));
         l.pending = 1 + pick(20);
         l.deaths = 1 + static_cast<unsigned>(pick(6));
+        l.death_breaks = pick(10) == 0;
+        if (pick(2) == 0) {
+            l.least_workers = static_cast<unsigned>(pick(l.workers + 1));
+            l.idle_time = 100ms * static_cast<long>(pick(20));
+        }
+        l.tasks_per_worker = pick(3) == 0 ? 1 + pick(3) : 0;
+        const bool with_preparation = pick(3) == 0;
         pool_machine m(l);
         time_point now = time_point(1000s);
 
@@ -587,7 +764,7 @@ TEST_CASE("pool_machine: every task has one outcome in every order of events", "
             bool told = false;
         };
         std::deque<task> tasks;
-        enum class process { none, up, ready, killed };
+        enum class process { none, up, prepares, ready, killed };
         std::vector<process> processes(l.workers, process::none);
         std::vector<bool> quitting(l.workers, false);
         std::vector<const pool_task*> holds(l.workers, nullptr);
@@ -646,6 +823,7 @@ TEST_CASE("pool_machine: every task has one outcome in every order of events", "
                 if (may_submit) {
                     task& t = tasks.emplace_back();
                     t.retries = static_cast<unsigned>(pick(3));
+                    t.priority = static_cast<std::uint8_t>(pick(task_priorities));
                     t.grace = 100ms * static_cast<long>(pick(4));
                     if (m.submit(t, now) != answer::accepted)
                         tasks.pop_back();
@@ -661,7 +839,12 @@ TEST_CASE("pool_machine: every task has one outcome in every order of events", "
                 break;
             case 2: // a process gets on
             case 3:
-                if (processes[w] == process::up) {
+                if (processes[w] == process::up && with_preparation) {
+                    processes[w] = process::prepares;
+                    m.preparing(i, now);
+                } else if (processes[w] == process::prepares && faults && pick(50) == 0) {
+                    m.preparation_failed(i, "no", now);
+                } else if (processes[w] == process::up || processes[w] == process::prepares) {
                     processes[w] = process::ready;
                     m.ready(i, now);
                 } else if (holds[w] != nullptr &&

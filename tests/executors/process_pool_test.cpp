@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "support/io.hpp"
 
+#include <weft/executors/error.hpp>
 #include <weft/executors/process_pool.hpp>
 
 #include <weft/ipc/error.hpp>
@@ -158,6 +159,9 @@ int close_standard_streams() {
         ::close(fd);
     return static_cast<int>(n);
 }
+int prepared = 0; // in a worker, by its initialiser
+void prepare(int n, const std::string& word) { prepared = n + static_cast<int>(word.size()); }
+int what_is_prepared() { return prepared; }
 one_way go(one_way w) { return w; }
 one_way come() { return {7}; }
 int in_a_pool_of_its_own(int n);
@@ -391,9 +395,129 @@ TEST_CASE("process_pool: options that can't be are refused where they are given"
         CHECK_THROWS_AS(process_pool({.max_pending = 0}), std::invalid_argument);
         CHECK_THROWS_AS(process_pool({.deaths_before_broken = 0}), std::invalid_argument);
         CHECK_THROWS_AS(process_pool({.workers = 1u << 20}), std::invalid_argument);
+        CHECK_THROWS_AS(process_pool({.idle_timeout = -1ns}), std::invalid_argument);
         co_return;
     }());
     CHECK_THROWS_AS(process_pool({.workers = 1}), state_error); // no loop
+}
+
+// --- Workers that come and go --------------------------------------------------------------------
+
+TEST_CASE("process_pool: each worker is initialised, those that replace others too",
+          "[MP-POOL-16]") {
+    run([]() -> task<> {
+        process_pool pool({.workers = 2}, fn<&prepare>, 3, std::string("abcd"));
+        for (int i = 0; i != 6; ++i) {
+            auto seen = co_await pool.submit(fn<&what_is_prepared>);
+            CHECK(seen == 7);
+        }
+        co_await error_of<worker_lost>(pool.submit(fn<&die_by>, SIGKILL));
+        co_await all_idle(pool, 2);
+        std::vector<task<int>> all;
+        for (int i = 0; i != 10; ++i)
+            all.push_back(as_task(pool.submit(fn<&what_is_prepared>)));
+        auto seen = co_await when_all(std::move(all));
+        CHECK(seen == std::vector<int>(10, 7));
+        co_await pool.shutdown();
+    }());
+}
+
+TEST_CASE("process_pool: an initialiser that fails breaks the pool, and says why",
+          "[P9][CF-PPE-03][MP-POOL-16]") {
+    run([]() -> task<> {
+        process_pool pool({.workers = 2}, fn<&fail>, 0);
+        auto text = co_await error_of<broken_process_pool>(pool.submit(fn<&add>, 1, 1));
+        CHECK_THAT(text.what(), Catch::Contains("the initialiser failed: no such thing"));
+        co_await error_of<broken_executor>(pool.submit(fn<&add>, 1, 1)); // and so do later ones
+        // One that dies of it is tried again, but not for ever.
+        process_pool dies({.workers = 1, .deaths_before_broken = 3}, fn<&die_by>, SIGKILL);
+        co_await error_of<broken_pool>(dies.submit(fn<&add>, 1, 1));
+        // One that hangs has an end.
+        process_pool hangs({.workers = 1, .start_deadline = 500ms, .deaths_before_broken = 1},
+                           fn<&hang>);
+        co_await error_of<broken_pool>(hangs.submit(fn<&add>, 1, 1));
+    }());
+}
+
+TEST_CASE("process_pool: a worker goes home after so many tasks, and no task is lost",
+          "[MP-POOL-15][CF-PPE-05]") {
+    run([]() -> task<> {
+        process_pool pool({.workers = 1, .max_tasks_per_worker = 2});
+        std::vector<task<int>> all;
+        for (int i = 0; i != 6; ++i)
+            all.push_back(as_task(pool.submit(fn<&own_pid>)));
+        auto pids = co_await when_all(std::move(all));
+        CHECK(pids[0] == pids[1]);
+        CHECK(pids[1] != pids[2]);
+        CHECK(pids[2] == pids[3]);
+        CHECK(pids[3] != pids[4]);
+        CHECK(pids[4] == pids[5]);
+        auto s = pool.statistics();
+        CHECK(s.done == 6);
+        CHECK(s.failed == 0);
+        // Also with a shutdown before all is done.
+        auto last = spawn(pool.submit(fn<&own_pid>));
+        auto very_last = spawn(pool.submit(fn<&own_pid>));
+        auto after_all = spawn(pool.submit(fn<&own_pid>));
+        co_await eventually([&] { return pool.statistics().done != 6; });
+        co_await pool.shutdown();
+        int a = co_await last.join();
+        int b = co_await very_last.join();
+        int c = co_await after_all.join();
+        CHECK(a == b);
+        CHECK(b != c);
+    }());
+}
+
+TEST_CASE("process_pool: workers come on demand, are reused, and go when they are idle",
+          "[CF-PPE-06]") {
+    run([]() -> task<> {
+        process_pool pool({.workers = 3, .min_workers = 0, .idle_timeout = 50ms});
+        co_await sleep_for(1ms);
+        CHECK(pool.statistics().workers.empty());
+        int first = co_await pool.submit(fn<&own_pid>);
+        int second = co_await pool.submit(fn<&own_pid>);
+        CHECK(first == second);
+        CHECK(pool.statistics().workers.size() <= 1);
+        co_await eventually([&] { return pool.statistics().workers.empty(); });
+        int third = co_await pool.submit(fn<&own_pid>);
+        CHECK(third != first);
+        co_await pool.shutdown();
+    }());
+}
+
+TEST_CASE("process_pool: urgent tasks come first") {
+    run([]() -> task<> {
+        process_pool pool({.workers = 1});
+        int zero = co_await pool.submit(fn<&next_number>);
+        CHECK(zero == 1);
+        auto slow_one = spawn(pool.submit(fn<&slow>, "/dev/null", 1));
+        co_await some_running(pool, 1);
+        auto low = spawn(pool.submit({.priority = task_priority::low}, fn<&next_number>));
+        auto normal = spawn(pool.submit(fn<&next_number>));
+        auto high = spawn(pool.submit({.priority = task_priority::high}, fn<&next_number>));
+        int h = co_await high.join();
+        int n = co_await normal.join();
+        int l = co_await low.join();
+        CHECK(h == 2);
+        CHECK(n == 3);
+        CHECK(l == 4);
+        co_await slow_one.join();
+    }());
+}
+
+TEST_CASE("process_pool: if it is told so, one death breaks it", "[CF-PPE-02]") {
+    run([]() -> task<> {
+        process_pool pool({.workers = 2, .on_worker_death = worker_death::breaks_pool});
+        auto hangs = spawn(pool.submit(fn<&hang>));
+        co_await some_running(pool, 1);
+        auto waits = spawn(pool.submit(fn<&die_by>, SIGKILL));
+        auto text = co_await error_of<broken_process_pool>(waits.join());
+        CHECK_THAT(text.what(), Catch::Contains("a worker was lost: killed by signal 9"));
+        co_await error_of<broken_process_pool>(hangs.join());
+        co_await error_of<broken_process_pool>(pool.submit(fn<&add>, 1, 1));
+        co_await eventually([&] { return pool.statistics().workers.empty(); });
+    }());
 }
 
 // --- Death ---------------------------------------------------------------------------------------
