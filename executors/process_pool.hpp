@@ -28,8 +28,9 @@
 //               stop_token and returns in time gives its result, and an error that it throws is
 //               never lost.
 // Errors:       what the function throws, as in ipc/error_registry.hpp; worker_lost, broken_pool,
-//               broken_process_pool, pool_terminated, codec_error; state_error after shutdown; limit_error when too much
-//               is queued; std::system_error when no worker can be started.
+//               broken_process_pool, pool_terminated, codec_error; state_error after shutdown;
+//               limit_error when too much is queued; std::system_error when no worker can be
+//               started.
 // Cost:         a task is two messages over a socket pair, about 50 microseconds there and back.
 // Source:       concurrent.futures.ProcessPoolExecutor, without its "one dead, all dead".
 #pragma once

@@ -3,8 +3,8 @@
 // starts on a boundary of 16, so that what lies aligned in it is aligned in memory. And the machine
 // that puts received bytes together to frames.
 //
-// On the task channel (a stream): initialise, task, result, error, ready, quit. On the control channel
-// (messages of 16 bytes), from the pool only: stop.
+// On the task channel (a stream): initialise, task, result, error, ready, quit. On the control
+// channel (messages of 16 bytes), from the pool only: stop.
 //
 // Threads:      one. Cancellation: none.
 // Errors:       protocol_error for a header that can't be; std::bad_alloc.
