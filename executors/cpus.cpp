@@ -24,7 +24,7 @@ unsigned cpus_of_affinity() {
         if (errno != EINVAL)
             break;
     }
-    return static_cast<unsigned>(std::max(1L, ::sysconf(_SC_NPROCESSORS_ONLN)));
+    return cpu_count();
 }
 
 std::string first_line(const std::string& path) {
@@ -81,6 +81,10 @@ unsigned cpus_of_quota(const std::string& line) noexcept {
 }
 
 } // namespace detail
+
+unsigned cpu_count() noexcept {
+    return static_cast<unsigned>(std::max(1L, ::sysconf(_SC_NPROCESSORS_ONLN)));
+}
 
 unsigned usable_cpus() noexcept {
     unsigned cpus = 1;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// How many CPUs this process may keep busy.
+// How many CPUs there are, and how many this process may keep busy.
 //
 //     weft::process_pool_options two_thirds() {
 //         return {.workers = std::max(1u, weft::usable_cpus() * 2 / 3)};
@@ -10,11 +10,15 @@
 // Errors:       none: what can't be read doesn't limit.
 // Cost:         a system call and a few small files; the answer isn't kept, because affinity and
 //               quota may change.
-// Source:       Python's process_cpu_count; the quota is cgroup v2's cpu.max, or v1's cfs quota.
+// Source:       Python's os.cpu_count and process_cpu_count; the quota is cgroup v2's cpu.max, or
+//               v1's cfs quota.
 #pragma once
 #include <string>
 
 namespace weft {
+
+/// The CPUs of the machine that are switched on, whoever may use them. At least 1.
+[[nodiscard]] unsigned cpu_count() noexcept;
 
 /// The CPUs of the affinity mask, but no more than the control groups' quota pays for (rounded up).
 /// At least 1.

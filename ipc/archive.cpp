@@ -54,6 +54,13 @@ std::vector<std::span<const std::byte>> archive_writer::pieces() const {
 
 namespace {
 
+attachments& list_or_throw(attachments* list) {
+    if (list == nullptr)
+        throw codec_error("what is more than bytes, such as a connection, can be handed to another "
+                          "process only when that is made");
+    return *list;
+}
+
 // Growth times the size, without overflow.
 std::uint64_t budget(std::uint64_t size, const archive_limits& limits) noexcept {
     constexpr std::uint64_t most = std::numeric_limits<std::uint64_t>::max();
@@ -63,6 +70,9 @@ std::uint64_t budget(std::uint64_t size, const archive_limits& limits) noexcept 
 }
 
 } // namespace
+
+attachments& archive_writer::carried() const { return list_or_throw(carried_); }
+attachments& archive_reader::carried() const { return list_or_throw(carried_); }
 
 archive_reader::archive_reader(std::span<const std::byte> message,
                                const archive_limits& limits) noexcept

@@ -103,6 +103,8 @@ private:
     unsigned& left_;
 };
 
+class attachments;
+
 class archive_writer {
 public:
     archive_writer() noexcept = default;
@@ -161,6 +163,11 @@ public:
         bool before_;
     };
 
+    /// Says that descriptors may go along: they are put into this list.
+    void carry(attachments& list) noexcept { carried_ = &list; }
+    /// The list. Throws codec_error if the bytes go where descriptors can't.
+    [[nodiscard]] attachments& carried() const;
+
     /// How many bytes were written, without the headroom.
     [[nodiscard]] std::size_t size() const noexcept {
         return bytes_.size() - headroom_ + elsewhere_;
@@ -188,6 +195,7 @@ private:
     std::size_t elsewhere_ = 0; // bytes in those
     bool gathers_ = false;
     std::size_t headroom_ = 0;
+    attachments* carried_ = nullptr;
     unsigned depth_left_ = archive_limits().depth;
 };
 
@@ -224,6 +232,11 @@ public:
 
     [[nodiscard]] nesting nest() { return nesting(depth_left_); }
 
+    /// Says which descriptors came along.
+    void carry(attachments& list) noexcept { carried_ = &list; }
+    /// The list. Throws codec_error if none came.
+    [[nodiscard]] attachments& carried() const;
+
     [[nodiscard]] std::size_t left() const noexcept { return message_.size() - at_; }
     /// The message must be used up.
     void finish() const;
@@ -233,6 +246,7 @@ private:
 
     std::span<const std::byte> message_;
     std::size_t at_ = 0;
+    attachments* carried_ = nullptr;
     std::uint64_t memory_left_;
     unsigned depth_left_;
 };

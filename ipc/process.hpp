@@ -1,75 +1,220 @@
 // SPDX-License-Identifier: MIT
-// A child process, held by a pidfd: signals reach it and nobody else, and its end is waited for
-// without SIGCHLD.
+// A function that runs in a process of its own.
 //
-//     void run_true() {
-//         const char* arguments[] = {"true", nullptr};
-//         auto p = weft::ipc::spawn({.path = "/bin/true", .arguments = arguments});
-//         p.send_signal(9);
-//     }                                   // the destructor ends what still runs; no zombie is left
+//     weft::task<> echo(weft::ipc::connection c) {                  // or a plain function
+//         weft::ipc::byte_buffer message = co_await c.receive_bytes();
+//         co_await c.send_bytes(message.bytes());
+//     }
+//     weft::task<> ask() {
+//         auto [ours, theirs] = weft::ipc::make_connection_pair();
+//         weft::ipc::process p({.name = "echo"}, weft::fn<&echo>, std::move(theirs));
+//         co_await p.start();
+//         co_await ours.send_bytes(weft::as_bytes("hello"));
+//         auto answer = co_await ours.receive_bytes();
+//         weft::ipc::exit_status s = co_await p.join();
+//         fmt::print("{} bytes, then it {}\n", answer.size(), s.text());
+//     }
 //
-// The child gets the standard streams (its input is /dev/null), the descriptors that are listed,
-// the environment, and the default disposition of every signal with none blocked; nothing else.
+// The process is this program, started again: main() begins with the line of worker_entry.hpp.
+// Arguments travel as codec.hpp says, and passing.hpp what is more than bytes; the process gets
+// nothing else but the environment, the standard streams (its input is /dev/null) and the key. What
+// the function gives is dropped. If it throws, the error and its stack are written to standard
+// error and the exit code is 1; process_exit is thrown to end with another code.
 //
-// Threads:      a process belongs to one thread at a time. A child may outlive the thread that
-//               spawned it.
-// Cancellation: none; nothing here waits but the destructor, for a process that was killed.
-// Errors:       spawn throws std::system_error with the errno and the path.
-// Cost:         spawning takes 0.3 to 1 ms, during which the calling thread waits for the exec.
-// Source:       posix_spawn(3), pidfd_open(2), waitid(2).
+// Threads:      any; copies of a handle are the same process. start() and join() are awaited on any
+//               loop.
+// Processes:    a process ends at once when the one that started it has ended, for whatever reason
+//               (one that is stopped, when it goes on, unless the main thread started it). One that
+//               ends in an orderly way terminates its daemons first, and then waits for the other
+//               processes that it started. A handle that is dropped leaves its process alone; it is
+//               still waited for and reaped.
+// Cancellation: a stopped join() leaves the process alone. start() isn't stopped once it has begun.
+// Errors:       std::system_error with errno and path if it can't be started, codec_error.
+//               state_error for what doesn't fit: started twice, or by another process than the one
+//               that made it, or by a daemon; joined before it was started; closed while it runs;
+//               used after that.
+// Cost:         starting takes 0.3 to 1 ms, during which the loop waits for the exec; waiting for
+//               the end a request to the ring.
+// Source:       multiprocessing.Process.
 #pragma once
+#include <weft/ipc/detail/process_target.hpp>
 #include <weft/ipc/exit_status.hpp>
-#include <weft/runtime/descriptor.hpp>
+#include <weft/ipc/secret_bytes.hpp>
+#include <weft/runtime/time.hpp>
 
+#include <memory>
 #include <optional>
-#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
 
 namespace weft::ipc {
+
+struct process_options {
+    /// Empty: Process-1 for the first that this process makes, Process-1:2 for the second that it
+    /// makes in turn.
+    std::string_view name = {};
+    /// Terminated when this process ends, where another one is waited for; and can't start
+    /// processes itself.
+    bool daemon = false;
+    /// How long a daemon has between SIGTERM and SIGKILL then.
+    duration stop_grace = std::chrono::seconds(5);
+    /// Where this program lies, if another file of it is to be started.
+    const char* executable = nullptr;
+    /// Its key, if it isn't to be that of this process.
+    const secret_bytes* key = nullptr;
+};
+
+namespace detail {
+class process_record;
+class process_holder;
+struct process_arguments {
+    process_arguments();
+    process_arguments(const process_arguments&) = delete;
+    process_arguments& operator=(const process_arguments&) = delete;
+    archive_writer out;
+    attachments passed;
+};
+} // namespace detail
 
 class process {
 public:
     /// None.
     process() noexcept = default;
-    process(int pid, descriptor pidfd) noexcept : pidfd_(std::move(pidfd)), pid_(pid) {}
-    process(process&& other) noexcept
-        : pidfd_(std::move(other.pidfd_)), pid_(std::exchange(other.pid_, 0)),
-          status_(other.status_), ended_(std::exchange(other.ended_, true)) {}
-    process& operator=(process&& other) noexcept;
-    /// Kills it if it still runs.
-    ~process();
+    /// Of `function(arguments...)`; the arguments are encoded here and now. The function is
+    /// weft::fn<&f> or something callable without state, such as a lambda that captures nothing.
+    template <class F, class... A>
+        requires detail::stateless<F>
+    explicit process(F function, A&&... arguments)
+        : process(process_options(), function, std::forward<A>(arguments)...) {}
+    template <class F, class... A>
+        requires detail::stateless<F>
+    process(const process_options& options, F function, A&&... arguments);
 
-    [[nodiscard]] int pid() const noexcept { return pid_; }
-    /// Becomes readable when the process has ended. -1 if it had ended before it could be opened.
-    [[nodiscard]] int pidfd() const noexcept { return pidfd_.get(); }
+    /// Starts it, once.
+    [[nodiscard]] task<> start();
+    /// Waits for its end. Any number of tasks may wait, also after that.
+    [[nodiscard]] task<exit_status> join();
+    /// Waits until `deadline` at most; a past one only looks.
+    [[nodiscard]] task<std::optional<exit_status>> join_until(time_point deadline);
+    template <class Rep, class Period>
+    [[nodiscard]] task<std::optional<exit_status>> join_for(std::chrono::duration<Rep, Period> d) {
+        return join_until(deadline_after(d));
+    }
 
-    /// False if it has ended already.
-    bool send_signal(int signal) noexcept;
-    /// Its status, once it has ended. The first answer takes it out of the system's table.
-    [[nodiscard]] std::optional<exit_status> try_wait() noexcept;
+    /// Send SIGTERM, SIGKILL or SIGINT. False if it has ended.
+    bool terminate();
+    bool kill();
+    bool interrupt();
+    bool send_signal(int signal);
+
+    /// Lets go of what is kept of a process that has ended, or wasn't started. Does nothing the
+    /// second time.
+    void close();
+
+    [[nodiscard]] const std::string& name() const;
+    [[nodiscard]] bool daemon() const;
+    /// None before the start.
+    [[nodiscard]] std::optional<int> pid() const;
+    /// Whether it was started and hasn't ended.
+    [[nodiscard]] bool alive() const;
+    /// How it ended; none before that.
+    [[nodiscard]] std::optional<exit_status> status() const;
+    /// The exit code, or minus the signal; 255 if somebody else took the status. None before it has
+    /// ended.
+    [[nodiscard]] std::optional<int> exit_code() const;
+    /// A pidfd, which becomes readable at the end and stays so. state_error before the start.
+    [[nodiscard]] int sentinel() const;
+
+    /// Whether there is one.
+    explicit operator bool() const noexcept { return static_cast<bool>(holder_); }
+    friend bool operator==(const process& a, const process& b) noexcept {
+        return a.holder_ == b.holder_;
+    }
 
 private:
-    bool reap(int options) noexcept;
+    friend std::vector<process> active_children();
+    explicit process(std::shared_ptr<detail::process_holder> h) noexcept : holder_(std::move(h)) {}
+    void make(const process_options& options, const function_entry& function,
+              detail::process_arguments& arguments);
+    [[nodiscard]] detail::process_record& record() const;
 
-    descriptor pidfd_;
-    int pid_ = 0;
-    exit_status status_;
-    bool ended_ = true;
-
-    friend process spawn(const struct spawn_options& options);
+    std::shared_ptr<detail::process_holder> holder_;
 };
 
-struct spawn_options {
-    /// The default is the running program itself, also if its file was replaced meanwhile.
-    const char* path = "/proc/self/exe";
-    /// The argument vector, from the program's name to a final null.
-    std::span<const char* const> arguments = {};
-    /// These become 3, 4, ... in the child.
-    std::span<const int> descriptors = {};
+/// Thrown in a process to end it: with a code, or with a text on standard error and the code 1.
+class process_exit : public std::exception {
+public:
+    explicit process_exit(int code = 0) noexcept : code_(code) {}
+    explicit process_exit(std::string_view why);
+    ~process_exit() override;
+    [[nodiscard]] int code() const noexcept { return code_; }
+    [[nodiscard]] bool has_text() const noexcept { return text_ != nullptr; }
+    [[nodiscard]] const char* what() const noexcept override;
+
+private:
+    std::shared_ptr<const std::string> text_;
+    int code_ = 1;
 };
 
-[[nodiscard]] process spawn(const spawn_options& options);
+/// The processes that this one has started and that haven't ended. Reaps those that have.
+[[nodiscard]] std::vector<process> active_children();
 
-/// A pidfd of the calling process, for others to see its end.
-[[nodiscard]] descriptor this_process();
+/// The running process.
+class process_info {
+public:
+    process_info(std::string name, int pid, bool daemon) noexcept
+        : name_(std::move(name)), pid_(pid), daemon_(daemon) {}
+    /// MainProcess if nobody started it through this header.
+    [[nodiscard]] const std::string& name() const noexcept { return name_; }
+    [[nodiscard]] int pid() const noexcept { return pid_; }
+    [[nodiscard]] bool daemon() const noexcept { return daemon_; }
+
+private:
+    std::string name_;
+    int pid_;
+    bool daemon_;
+};
+[[nodiscard]] process_info current_process();
+
+/// The process that started this one.
+class process_parent {
+public:
+    process_parent(std::string name, int pid, descriptor pidfd)
+        : name_(std::move(name)), pid_(pid),
+          pidfd_(std::make_shared<const descriptor>(std::move(pidfd))) {}
+    [[nodiscard]] const std::string& name() const noexcept { return name_; }
+    [[nodiscard]] int pid() const noexcept { return pid_; }
+    [[nodiscard]] bool alive() const noexcept;
+    /// A pidfd, which becomes readable at its end.
+    [[nodiscard]] int sentinel() const noexcept { return pidfd_->get(); }
+    /// Waits for its end, which is also that of this process.
+    [[nodiscard]] task<> join() const;
+
+private:
+    std::string name_;
+    int pid_;
+    std::shared_ptr<const descriptor> pidfd_;
+};
+/// None in a process that nobody started through this header.
+[[nodiscard]] std::optional<process_parent> parent_process();
+
+/// The key that this process and those that it starts share, for listener.hpp. The first of them
+/// draws it at random.
+[[nodiscard]] secret_bytes authkey();
+/// Sets another one, for this process and those that it starts from now on. At most 4096 bytes.
+void set_authkey(secret_bytes key);
+
+// -------------------------------------------------------------------------------------------------
+
+template <class F, class... A>
+    requires detail::stateless<F>
+process::process(const process_options& options, F, A&&... arguments) {
+    using target = detail::process_target_of<F, std::remove_cvref_t<A>...>;
+    detail::process_arguments encoded;
+    target::send_arguments(encoded.out, arguments...);
+    make(options, target::entry, encoded);
+    (detail::let_go_of(std::forward<A>(arguments)), ...);
+}
 
 } // namespace weft::ipc

@@ -40,6 +40,9 @@
 
 namespace weft::ipc {
 
+template <class T>
+struct codec;
+
 class shared_memory {
 public:
     /// None.
@@ -78,6 +81,7 @@ public:
     void unlink();
 
 private:
+    friend struct codec<shared_memory>;
     shared_memory(descriptor d, std::string name);
 
     descriptor fd_;

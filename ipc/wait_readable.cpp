@@ -3,6 +3,7 @@
 
 #include "impl/connection_state.hpp"
 
+#include <weft/ipc/process.hpp>
 #include <weft/runtime/error.hpp>
 #include <weft/runtime/timeout.hpp>
 
@@ -82,6 +83,8 @@ task<> either_readable(int fd, time_point deadline) {
 }
 
 } // namespace
+
+waitable::waitable(const process& p) : fd_(p.sentinel()), is_process_(true) {}
 
 task<std::vector<std::size_t>> wait_readable(std::span<const waitable> list, time_point deadline) {
     watched all(list);

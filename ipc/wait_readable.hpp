@@ -26,7 +26,6 @@
 // Source:       multiprocessing.connection.wait.
 #pragma once
 #include <weft/ipc/connection.hpp>
-#include <weft/ipc/process.hpp>
 
 #include <concepts>
 #include <cstddef>
@@ -35,11 +34,14 @@
 
 namespace weft::ipc {
 
+class process;
+
 /// Something that can be waited for: a connection, a process, whatever has a descriptor.
 class waitable {
 public:
     waitable(const connection& c) noexcept : connection_(c.state()), is_connection_(true) {}
-    waitable(const process& p) noexcept : fd_(p.pidfd()), is_process_(true) {}
+    /// Throws state_error if it wasn't started.
+    waitable(const process& p);
     explicit waitable(int fd) noexcept : fd_(fd) {}
     template <class S>
         requires requires(const S& s) {

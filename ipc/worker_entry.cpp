@@ -54,12 +54,18 @@ int run_worker(const char* role_name) {
     if (role == nullptr)
         return fail("its role isn't known");
     std::vector<int> descriptors;
-    for (int fd = parent_descriptor;
-         fd != parent_descriptor + 1 + static_cast<int>(role->descriptors); ++fd) {
-        // What the work starts must not get them.
-        if (::fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
-            return fail("it wasn't started by a pool");
+    // What the work starts must not get them.
+    for (int fd = parent_descriptor; ::fcntl(fd, F_SETFD, FD_CLOEXEC) == 0; ++fd) {
         descriptors.push_back(fd);
+        if (role->kind != detail::role_kind::process && descriptors.size() > role->descriptors)
+            break;
+    }
+    if (descriptors.size() <= role->descriptors)
+        return fail("it wasn't started by this program");
+    if (role->kind != detail::role_kind::worker) {
+        if (role->kind == detail::role_kind::helper)
+            std::signal(SIGINT, SIG_IGN);
+        return role->run(descriptors.front(), std::span(descriptors).subspan(1));
     }
     // The watching thread of the role sees the end of the parent as well, but a stopped process
     // runs no threads. The signal comes when the thread that started us ends, which is why a pool
@@ -85,8 +91,8 @@ std::optional<int> worker_entry(int argc, char** argv) {
 
 namespace detail {
 
-worker_role::worker_role(const char* n, std::size_t d, function f) noexcept
-    : name(n), descriptors(d), run(f), next_(std::exchange(roles, this)) {}
+worker_role::worker_role(const char* n, std::size_t d, function f, role_kind k) noexcept
+    : name(n), descriptors(d), run(f), kind(k), next_(std::exchange(roles, this)) {}
 
 const worker_role* worker_role::find(const char* wanted) noexcept {
     const worker_role* r = roles;
@@ -106,14 +112,17 @@ void require_worker_entry(const char* what) {
             ": workers are this program started again, and it wouldn't notice: " + missing_line);
 }
 
-process start_worker(const worker_role& role, std::span<const int> descriptors) {
-    descriptor self = this_process();
+child start_worker(const worker_role& role, std::span<const int> descriptors, const char* path) {
+    descriptor self = own_pidfd();
     std::vector<int> passed{self.get()};
     passed.insert(passed.end(), descriptors.begin(), descriptors.end());
     std::string mark(marker);
     mark += role.name;
     const std::array<const char*, 3> arguments{::program_invocation_name, mark.c_str(), nullptr};
-    return spawn({.arguments = arguments, .descriptors = passed});
+    child_options options{.arguments = arguments, .descriptors = passed};
+    if (path != nullptr)
+        options.path = path;
+    return spawn_child(options);
 }
 
 } // namespace detail

@@ -203,7 +203,7 @@ void worker_channel::watch() noexcept {
             end_, {.opcode = opcode::poll_add, .fd = process_.pidfd(), .operation_flags = POLLIN});
         watching_ = true;
     } catch (...) { // without memory for the request its end can't be seen later, so it comes now
-        process_ = ipc::process();
+        process_ = ipc::detail::child();
         note_end();
     }
 }
@@ -234,7 +234,7 @@ void worker_channel::close_if_quiet() noexcept {
     contact_ = false;
     tasks_.reset();
     control_.reset();
-    process_ = ipc::process();
+    process_ = ipc::detail::child();
     hub_.worker_died(index_, status_);
 }
 

@@ -11,7 +11,7 @@
 #pragma once
 #include "pool_frame.hpp"
 
-#include <weft/ipc/process.hpp>
+#include <weft/ipc/detail/child.hpp>
 #include <weft/runtime/descriptor.hpp>
 #include <weft/runtime/loop.hpp>
 
@@ -60,7 +60,7 @@ private:
     loop& loop_;
     unsigned index_;
     target receive_, send_, end_;
-    ipc::process process_;
+    ipc::detail::child process_;
     descriptor tasks_, control_;
     frame_assembler assembler_;
     frame_header quit_;

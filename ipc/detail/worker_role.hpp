@@ -2,15 +2,23 @@
 // What a started worker does, by name. The parts of weft that start workers register their roles
 // before main.
 //
-// Threads:      start_worker on a thread that outlives the worker: the kernel kills the worker when
-//               that thread ends.
-// Cancellation: none. Errors: state_error, std::system_error. Cost: see process.hpp. Source: none.
+// Threads:      start_worker for a role of kind `worker` on a thread that outlives the worker: the
+//               kernel kills it when that thread ends.
+// Cancellation: none. Errors: state_error, std::system_error. Cost: see child.hpp. Source: none.
 #pragma once
-#include <weft/ipc/process.hpp>
+#include <weft/ipc/detail/child.hpp>
 
+#include <cstdint>
 #include <span>
 
 namespace weft::ipc::detail {
+
+/// What a role leaves to worker_entry.
+enum class role_kind : std::uint8_t {
+    worker,  // ignores SIGINT, and is killed with the thread that started it
+    helper,  // ignores SIGINT, and sees to its own end
+    process, // sees to its own end, and gets any number of descriptors beyond those it says
+};
 
 class worker_role {
 public:
@@ -19,7 +27,8 @@ public:
     using function = int (*)(int parent, std::span<const int> descriptors);
 
     /// `name` must be a literal. Only for objects of static lifetime.
-    worker_role(const char* name, std::size_t descriptors, function run) noexcept;
+    worker_role(const char* name, std::size_t descriptors, function run,
+                role_kind kind = role_kind::worker) noexcept;
     worker_role(const worker_role&) = delete;
     worker_role& operator=(const worker_role&) = delete;
 
@@ -28,6 +37,7 @@ public:
     const char* const name;
     const std::size_t descriptors;
     const function run;
+    const role_kind kind;
 
 private:
     const worker_role* next_;
@@ -36,8 +46,9 @@ private:
 /// Throws state_error unless main called worker_entry; `what` names who asks.
 void require_worker_entry(const char* what);
 
-/// Starts this program as a worker.
-[[nodiscard]] process start_worker(const worker_role& role, std::span<const int> descriptors);
+/// Starts this program as a worker, or the one at `path`, which is the same at another place.
+[[nodiscard]] child start_worker(const worker_role& role, std::span<const int> descriptors,
+                                 const char* path = nullptr);
 
 /// What to tell a user whose worker never came up.
 inline constexpr const char* missing_line =

@@ -94,12 +94,25 @@ void connection_state::close() {
     fd_.reset();
 }
 
+void connection_state::require_whole() const {
+    if (incoming.begun() || without_descriptors || early_descriptors)
+        throw state_error("a part of a message has been read: nobody could make sense of the rest");
+}
+
 descriptor connection_state::release() {
     std::scoped_lock held(lock_);
     require_unused("released");
-    if (incoming.begun() || without_descriptors || early_descriptors)
-        throw state_error("a part of a message has been read: nobody could make sense of the rest");
+    require_whole();
     return std::move(fd_);
+}
+
+descriptor connection_state::duplicate() const {
+    std::scoped_lock held(lock_);
+    require_unused("handed over");
+    require_whole();
+    if (!fd_ || given_up_)
+        throw state_error("the connection is closed");
+    return fd_.duplicate();
 }
 
 bool connection_state::is_open() const noexcept {

@@ -60,6 +60,8 @@ public:
 
     void close();
     [[nodiscard]] descriptor release();
+    /// A second descriptor of it, for another process; as if it were released.
+    [[nodiscard]] descriptor duplicate() const;
     [[nodiscard]] bool is_open() const noexcept;
 
 private:
@@ -67,6 +69,7 @@ private:
     void enter();
     void leave() noexcept;
     void require_unused(const char* to_do) const;
+    void require_whole() const;
 
     mutable std::mutex lock_; // for what follows, up to the blank line
     descriptor fd_;

@@ -4,8 +4,9 @@
 #include <catch2/catch.hpp>
 
 #include <sched.h>
+#include <unistd.h>
 
-TEST_CASE("usable_cpus: follows the affinity mask") {
+TEST_CASE("usable_cpus: follows the affinity mask, cpu_count doesn't", "[MP-MISC-02]") {
     cpu_set_t before, one;
     REQUIRE(::sched_getaffinity(0, sizeof before, &before) == 0);
     unsigned all = weft::usable_cpus();
@@ -21,8 +22,10 @@ TEST_CASE("usable_cpus: follows the affinity mask") {
     }
     REQUIRE(::sched_setaffinity(0, sizeof one, &one) == 0);
     unsigned pinned = weft::usable_cpus();
+    unsigned there = weft::cpu_count();
     REQUIRE(::sched_setaffinity(0, sizeof before, &before) == 0);
     CHECK(pinned == 1);
+    CHECK(there == static_cast<unsigned>(::sysconf(_SC_NPROCESSORS_ONLN)));
 }
 
 TEST_CASE("usable_cpus: a quota counts in whole CPUs, rounded up") {

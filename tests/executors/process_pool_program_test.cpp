@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Whole programs with a process pool (pool_program.cpp): one that is killed, and those that lack
 // the line in main().
-#include <weft/ipc/process.hpp>
+#include <weft/ipc/detail/child.hpp>
 
 #include <catch2/catch.hpp>
 
@@ -59,7 +59,8 @@ public:
         std::string program = pool_program();
         const std::array<const char*, 3> arguments{program.c_str(), mode, nullptr};
         const std::array<int, 1> passed{theirs.get()};
-        process_ = spawn({.path = program.c_str(), .arguments = arguments, .descriptors = passed});
+        process_ = ipc::detail::spawn_child(
+            {.path = program.c_str(), .arguments = arguments, .descriptors = passed});
         ::unsetenv("WEFT_TEST_STARTS");
         ::unsetenv("WEFT_TEST_MODE");
     }
@@ -106,7 +107,7 @@ public:
     }
 
 private:
-    process process_;
+    ipc::detail::child process_;
     descriptor output_, starts_;
     std::string path_;
 };

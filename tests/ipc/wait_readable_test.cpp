@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <weft/ipc/detail/child.hpp>
 #include <weft/ipc/wait_readable.hpp>
 
 #include "support/io.hpp"
@@ -19,9 +20,9 @@ using namespace weft::ipc;
 using namespace weft::tests;
 using places = std::vector<std::size_t>;
 
-process sleeper() {
+ipc::detail::child sleeper() {
     const std::array<const char*, 4> arguments{"sh", "-c", "exec sleep 1000", nullptr};
-    return spawn({.path = "/bin/sh", .arguments = arguments});
+    return ipc::detail::spawn_child({.path = "/bin/sh", .arguments = arguments});
 }
 
 } // namespace
@@ -32,8 +33,8 @@ TEST_CASE("wait_readable: gives those that are ready, and takes nothing from the
         auto first = make_connection_pair();
         auto second = make_connection_pair();
         auto sockets = unix_stream_pair();
-        process child = sleeper();
-        const waitable all[] = {first.first, second.first, sockets.first, child};
+        auto child = sleeper();
+        const waitable all[] = {first.first, second.first, sockets.first, waitable(child.pidfd())};
 
         // None, by each kind of deadline.
         places none = co_await wait_readable(all, now());
@@ -65,9 +66,10 @@ TEST_CASE("wait_readable: wakes up for each kind of thing", "[MP-WAIT-01]") {
     auto test = [](std::size_t which) -> task<> {
         auto connections = make_connection_pair();
         auto sockets = unix_stream_pair();
-        process child = sleeper();
+        auto child = sleeper();
         // One may be in the list twice.
-        const waitable all[] = {connections.first, sockets.first, child, waitable(child.pidfd())};
+        const waitable all[] = {connections.first, sockets.first, waitable(child.pidfd()),
+                                waitable(child.pidfd())};
         places found;
         auto wait = [&]() -> task<> { found = co_await wait_readable(all); };
         co_await with_task_group([&](task_group& g) -> task<> {

@@ -16,8 +16,10 @@ namespace {
 
 using namespace weft;
 using namespace weft::ipc;
+using ipc::detail::child;
+using ipc::detail::spawn_child;
 
-exit_status status_of(process p) {
+exit_status status_of(child p) {
     pollfd until{p.pidfd(), POLLIN, 0};
     REQUIRE(::poll(&until, 1, 10'000) == 1);
     auto status = p.try_wait();
@@ -27,7 +29,7 @@ exit_status status_of(process p) {
 
 exit_status started_with(const char* argument) {
     const std::array<const char*, 3> arguments{"worker", argument, nullptr};
-    return status_of(spawn({.arguments = arguments}));
+    return status_of(spawn_child({.arguments = arguments}));
 }
 
 // 0 if the worker has what it should have, else the number of what is wrong.
