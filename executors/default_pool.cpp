@@ -30,7 +30,7 @@ public:
         std::lock_guard lock(mutex_);
         if (!current_) {
             thread_pool_options o;
-            o.threads = std::min(32u, usable_cpus() + 4);
+            o.threads = static_cast<int>(std::min(32u, usable_cpus() + 4));
             o.name = "weft-pool";
             current_ = std::make_shared<thread_pool>(o);
         }

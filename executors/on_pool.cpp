@@ -4,6 +4,7 @@
 #include <weft/ipc/error.hpp>
 #include <weft/runtime/detail/context_data.hpp>
 #include <weft/runtime/detail/identity.hpp>
+#include <weft/runtime/timeout.hpp>
 
 #include <utility>
 
@@ -28,6 +29,7 @@ void pool_scope::start() noexcept {
         retain_context(body_.context);
     }
     body_.identity = identity_of(owner()); // it is still that task
+    body_.deadline = current_deadline().time_since_epoch().count();
     try {
         post(pool_, *this);
     } catch (...) {

@@ -19,9 +19,13 @@
 // Threads:      `on` from any loop, also from a task that runs on a pool. A task that waits for its
 //               children may go on on any thread of the pool. One that waits for anything else
 //               (mutexes, queues, events, on(loop, ...)) goes on on the thread it was on.
-//               Sockets, files and timers belong to loops: there they throw state_error; await
-//               on(loop, ...) instead. All other scopes (task_group, when_any, shield ...)
-//               run their children on the one thread, side by side, and when_all within them too.
+//               Its sleeps and timeouts are kept by that thread, which comes to them when what it
+//               runs waits or ends. Sockets and files belong to loops: there they throw
+//               state_error; await on(loop, ...) instead.
+//               The children of other scopes (task_group, when_any, when_all_settled) run on any
+//               thread, too. The scope itself stays on the one that it began on, and so does what a
+//               timeout, a shield or a group has for a body, of which when_all's parts run on any.
+//               What computes for long awaits checkpoint(): its thread may have others to see to.
 // Cancellation: a task that had no turn yet is withdrawn. Else it stops where it waits, forks or
 //               awaits checkpoint(), and is waited for.
 // Errors:       what the task throws; state_error after shutdown; pool_terminated if the pool was

@@ -5,6 +5,7 @@
 #include <weft/ipc/error.hpp>
 #include <weft/runtime/assert.hpp>
 #include <weft/runtime/detail/fork.hpp>
+#include <weft/runtime/detail/timer_heap.hpp>
 #include <weft/runtime/error.hpp>
 #include <weft/runtime/kernel.hpp>
 
@@ -35,14 +36,35 @@ constexpr unsigned yields = 32; // a round in which std_atomics::pause yields th
 constexpr unsigned batch = 256;
 constexpr unsigned outsiders_first = 64;
 
-void sleep_on(std::atomic<std::uint32_t>& word, std::uint32_t value) noexcept {
+void sleep_on(std::atomic<std::uint32_t>& word, std::uint32_t value, std::int64_t until) noexcept {
     const kernel& k = real_kernel();
-    k.park(k.state, reinterpret_cast<std::uint32_t*>(&word), value, INT64_MAX);
+    k.park(k.state, reinterpret_cast<std::uint32_t*>(&word), value, until);
 }
 
 void wake_one_on(std::atomic<std::uint32_t>& word) noexcept {
     const kernel& k = real_kernel();
     k.unpark(k.state, reinterpret_cast<std::uint32_t*>(&word));
+}
+
+unsigned size_of_pool(const thread_pool_options& o) {
+    if (!o.threads)
+        return usable_cpus();
+    if (*o.threads < 1 || *o.threads > 1 << 15)
+        throw std::invalid_argument("thread_pool: from 1 to 32768 threads");
+    return static_cast<unsigned>(*o.threads);
+}
+
+std::string name_of_pool(const thread_pool_options& o) {
+    static std::atomic<unsigned> last{0};
+    if (o.name != nullptr)
+        return o.name;
+    return "weft-pool-" + std::to_string(last.fetch_add(1, std::memory_order_relaxed) + 1);
+}
+
+// As the system shows it. What tells threads apart isn't cut.
+std::string name_of_thread(const std::string& pool, unsigned number) {
+    std::string end = "_" + std::to_string(number);
+    return pool.substr(0, 15 - end.size()) + end;
 }
 
 } // namespace
@@ -52,10 +74,8 @@ class thread_pool_state {
 
 public:
     thread_pool_state(const thread_pool_options& o, std::function<void()> initialiser)
-        : size_(o.threads == 0 ? usable_cpus() : o.threads), name_(o.name),
-          initialiser_(std::move(initialiser)), dormant_(size_) {
-        if (size_ > 1u << 15)
-            throw std::invalid_argument("thread_pool: too many threads");
+        : size_(size_of_pool(o)), name_(name_of_pool(o)), initialiser_(std::move(initialiser)),
+          dormant_(size_) {
         workers_.reserve(size_);
         for (unsigned i = 0; i < size_; ++i)
             workers_.push_back(std::make_unique<worker>(*this, i));
@@ -207,21 +227,38 @@ public:
 
 private:
     struct worker : fork_runner, idle::bed {
-        worker(thread_pool_state& p, unsigned n) noexcept
-            : fork_runner(post_to, p.idle_.counts(), p.news_, help_out, announce), pool(p),
-              number(n), random(n + 1) {}
+        worker(thread_pool_state& p, unsigned n)
+            : fork_runner(post_to, times, p.idle_.counts(), p.news_, help_out, announce, wanted),
+              pool(p), number(n), name(name_of_thread(p.name_, n)), random(n + 1) {}
 
         static void post_to(runner& r, detail::work& w) noexcept;
         static void help_out(fork_runner& r) noexcept { static_cast<worker&>(r).pool.help(); }
         static void announce(fork_runner& r) noexcept {
             static_cast<worker&>(r).pool.announce_stop();
         }
+        static bool wanted(fork_runner& r) noexcept {
+            auto& self = static_cast<worker&>(r);
+            // relaxed: whoever computes asks again
+            self.turns_round = self.mail.load(std::memory_order_relaxed) != nullptr ||
+                               self.has_stops_to_pass_on() || self.timer_is_due();
+            return self.turns_round || self.has_ready();
+        }
+        [[nodiscard]] bool timer_is_due() const noexcept {
+            return !times.empty() && times.next() <= now();
+        }
         [[nodiscard]] bool has_mail() const noexcept {
             return mail.load(std::memory_order_seq_cst) != nullptr; // see idle_workers
         }
         void take_mail() noexcept;
+        void fire_timers() noexcept {
+            while (timer_is_due()) {
+                timer& due = times.pop();
+                due.fire(due);
+            }
+        }
         void run_ready() noexcept {
-            for (unsigned n = 0; n < batch && has_ready(); ++n) {
+            turns_round = false;
+            for (unsigned n = 0; n < batch && has_ready() && !turns_round; ++n) {
                 run(pop_ready());
                 came_out();
             }
@@ -230,6 +267,9 @@ private:
 
         thread_pool_state& pool;
         const unsigned number;
+        const std::string name;
+        timer_heap times;
+        bool turns_round = false; // to mail, stops and timers, before what else is ready
         unsigned turns = 0;
         std::uint32_t random;
         std::thread thread;                   // guarded by mutex_
@@ -339,8 +379,15 @@ private:
             idle_.get_up(w);
             return;
         }
-        while (w.asleep.load(std::memory_order_acquire) != 0) // pairs with the release in take()
-            sleep_on(w.asleep, 1);
+        const std::int64_t until =
+            w.times.empty() ? INT64_MAX : w.times.next().time_since_epoch().count();
+        while (w.asleep.load(std::memory_order_acquire) != 0) { // pairs with the release in take()
+            if (until != INT64_MAX && now().time_since_epoch().count() >= until) {
+                idle_.get_up(w);
+                return;
+            }
+            sleep_on(w.asleep, 1, until);
+        }
     }
 
     [[nodiscard]] bool finished() noexcept {
@@ -377,7 +424,7 @@ private:
     }
 
     // False: there is nothing for the thread to do any more.
-    bool initialise() noexcept;
+    bool initialise(bool& searching) noexcept;
     void break_down(std::string why) noexcept;
     void fail_queue() noexcept;
     // What waits fails, what runs is asked to stop.
@@ -398,6 +445,8 @@ private:
     std::atomic<unsigned> started_{0};   // all behind these never had a thread
     std::atomic<std::uint32_t> dormant_; // those that have none
     std::atomic<std::uint32_t> news_{0}; // stops that were announced
+    std::atomic<unsigned> initialising_{
+        0}; // threads that are. A guess: they are counted in no order
     idle idle_;
 
     alignas(64) short_lock<> lock_; // for the following
@@ -424,13 +473,11 @@ int thread_pool_state::start(worker& w) noexcept {
             const sigset_t& mask;
             ~restore() { ::pthread_sigmask(SIG_SETMASK, &mask, nullptr); }
         } at_end{before};
-        std::string name = name_.substr(0, 10) + "-" + std::to_string(w.number);
         // Before it runs: it may lie down and be roused before we have gone on.
         w.has_thread.store(true, std::memory_order_release); // pairs with wake_all()
         if (started_.load(std::memory_order_relaxed) <= w.number)
             started_.store(w.number + 1, std::memory_order_release); // pairs with who looks at them
         w.thread = std::thread([this, &w] { serve(w); });
-        ::pthread_setname_np(w.thread.native_handle(), name.c_str());
         dormant_.fetch_sub(1, std::memory_order_relaxed);
         ++alive_;
         return 0;
@@ -445,11 +492,13 @@ int thread_pool_state::start(worker& w) noexcept {
 }
 
 void thread_pool_state::serve(worker& w) noexcept {
+    ::pthread_setname_np(::pthread_self(), w.name.c_str());
     attach_thread_state();
     this_thread_state.current_runner = &w;
     bool searching = true; // as all who were roused
-    for (bool goes_on = initialise(); goes_on;) {
+    for (bool goes_on = initialise(searching); goes_on;) {
         w.pass_stops_on();
+        w.fire_timers();
         if (step(w, searching))
             continue;
         if (!searching)
@@ -471,12 +520,19 @@ void thread_pool_state::serve(worker& w) noexcept {
     tell_if_ended();
 }
 
-bool thread_pool_state::initialise() noexcept {
+bool thread_pool_state::initialise(bool& searching) noexcept {
     if (!initialiser_)
         return true;
+    // That may take its time: who comes meanwhile rouses others. So do we, for all but as many as
+    // those who are being initialised will take.
+    searching = false;
+    unsigned others = initialising_.fetch_add(1, std::memory_order_relaxed);
+    if (idle_.end_search() && queued_.load(std::memory_order_seq_cst) > others + 1)
+        help();
     try {
         try {
             initialiser_();
+            initialising_.fetch_sub(1, std::memory_order_relaxed);
             return true;
         } catch (...) {
             break_down("an initialiser of the thread pool failed: " +

@@ -21,8 +21,8 @@
 //               an error that it throws is never lost.
 // Errors:       what the function throws; state_error after shutdown; pool_terminated if the pool
 //               is destroyed before the call had its turn; broken_thread_pool if an initialiser
-//               has thrown; std::system_error if there is no thread
-//               and none can be started.
+//               has thrown; std::system_error if there is no thread and none can be started.
+//               std::invalid_argument from the constructor for options that make no sense.
 // Cost:         no allocation: function, arguments and result are in the awaiting frame. A short
 //               lock, and a wake-up only if all threads sleep that could look for work. One that
 //               has nothing to do looks out for some 20 microseconds and then sleeps.
@@ -53,10 +53,14 @@
 namespace weft {
 
 struct thread_pool_options {
-    /// How many threads at most; 0: one for each CPU that the process may use.
-    unsigned threads = 0;
-    /// What the threads are called, with a number behind it. Copied.
-    const char* name = "weft-pool";
+    /// How many threads at most. Nothing: one for each CPU that the process may use, by its
+    /// affinity and by the quota of its control groups (usable_cpus()), because a pool is for what
+    /// computes, and more threads would only take turns. For functions that mostly wait there is
+    /// default_pool(), which has Python's default, min(32, CPUs + 4).
+    std::optional<int> threads = std::nullopt;
+    /// What the threads are called: this, an underscore and a number; cut to the 15 bytes that the
+    /// system shows. Copied. Null: "weft-pool-K", where K counts such pools.
+    const char* name = nullptr;
 };
 
 struct thread_pool_statistics {

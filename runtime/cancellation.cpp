@@ -16,6 +16,15 @@ bool stop_requested() noexcept {
 namespace detail {
 
 const operation_type checkpoint_op::kind{not_cancelled, "checkpoint"};
+
+bool checkpoint_op::passes() noexcept {
+    runner* r = runner::current();
+    if (r == nullptr || r->current_strand == nullptr)
+        return true;
+    bool wanted = r->look_for_stop();
+    return !wanted && !r->current_strand->stop_pending();
+}
+
 const operation_type shield_kind{not_cancelled, "shield"};
 
 namespace {
@@ -34,9 +43,9 @@ void finally_scope::begin_cleanup(frame_continuation& outer, ending how, task<> 
     suspend(s, outer.frame, *outer.promise, outer.awaiting_at);
     cleanup_.emplace(*this);
     cleanup_->adopt<void>(t.release());
-    if (within_ < duration::max() && s.run_by->io() != nullptr) { // a pool has no timers
+    if (within_ < duration::max()) {
         try {
-            io_loop().add_timer(*this, saturated_sum(io_loop().now(), within_));
+            timers().add(*this, saturated_sum(now(), within_));
         } catch (...) {
             // No memory for the timer: better a clean-up without a deadline than none.
             cleanup_error_ = std::current_exception();
@@ -64,7 +73,7 @@ void finally_scope::expired(timer& t) noexcept {
 bool finally_scope::cleanup::ended(continuation& c, ending e) noexcept {
     auto& self = static_cast<cleanup&>(c);
     if (self.scope.active())
-        self.scope.io_loop().remove_timer(self.scope);
+        self.scope.timers().remove(self.scope);
     self.return_context(self.scope.owner());
     // A clean-up that ended by itself after all says itself how it went.
     if (e == ending::finished && (self.scope.expired_ || self.result_of<void>().failed()))

@@ -41,17 +41,18 @@ namespace detail {
 class [[nodiscard]] checkpoint_op : public operation {
 public:
     checkpoint_op() noexcept : operation(kind) {}
-    [[nodiscard]] bool await_ready() const noexcept { return !stop_requested(); }
+    [[nodiscard]] bool await_ready() const noexcept { return passes(); }
     template <weft_promise P>
     bool await_suspend(std::coroutine_handle<P> h,
                        std::source_location where = std::source_location::current()) noexcept {
         if (begin(h, where))
-            complete(); // the stop was taken back in between
+            complete(); // others wait for the thread
         return true;
     }
     void await_resume() const noexcept {}
 
 private:
+    [[nodiscard]] static bool passes() noexcept;
     static const operation_type kind;
 };
 
@@ -300,7 +301,8 @@ public:
 
 } // namespace detail
 
-/// Suspends only if a stop was asked of the task, which then ends here.
+/// Suspends only if a stop was asked of the task, which then ends here, or on a thread pool if
+/// something waits that nobody but this thread can do: that has its turn first.
 [[nodiscard]] inline detail::checkpoint_op checkpoint() noexcept { return detail::checkpoint_op(); }
 
 /// Awaits something and gives its outcome as a value, whatever it was. If the awaiting task itself

@@ -100,7 +100,7 @@ struct loop::backlog {
 };
 
 loop::loop(const loop_options& options)
-    : runner(post_to, this), options_(options),
+    : runner(post_to, this, &timers_), options_(options),
       kernel_(options.kernel == nullptr ? real_kernel() : *options.kernel) {
     watch_forks();
     detail::attach_thread_state();
@@ -569,8 +569,8 @@ time_point now() noexcept {
 namespace detail {
 
 void operation::refuse_without_loop() {
-    throw state_error("a thread without a loop has no I/O and no timers: a task on a thread pool "
-                      "gets them through on(loop, ...)");
+    throw state_error("a thread without a loop has no I/O: a task on a thread pool gets it through "
+                      "on(loop, ...)");
 }
 
 void io_operation::submit(request r) {

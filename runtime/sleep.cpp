@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <weft/runtime/sleep.hpp>
 
-#include <weft/runtime/loop.hpp>
-
 #include <stdexcept>
 
 namespace weft {
@@ -19,7 +17,7 @@ void sleep_op::start() {
         return;
     }
     try {
-        io_loop().add_timer(*this, until_);
+        timers().add(*this, until_);
     } catch (...) {
         owner().leaf = nullptr;
         throw;
@@ -29,7 +27,8 @@ void sleep_op::start() {
 void sleep_op::cancel_sleep(operation& op) noexcept { static_cast<sleep_op&>(op).cancel(); }
 
 void sleep_op::cancel() noexcept {
-    io_loop().remove_timer(*this);
+    if (active())
+        timers().remove(*this);
     stopped();
 }
 

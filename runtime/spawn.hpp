@@ -72,13 +72,20 @@ bool spawned_ended(continuation& c, ending e) noexcept {
     return false;
 }
 
+inline void start_record(spawned& s, strand& above) noexcept {
+    if (s.owner == nullptr)
+        s.start_later(above);
+    else
+        s.start_beside(above);
+    copy_context_to(s);
+}
+
 template <class T>
 spawned& spawn_record(task<T> t, child_owner* owner, strand& above, const char* name,
                       std::source_location at) {
     auto* s = new spawned(spawned_ended<T>, owner, name, at);
     s->adopt<T>(t.release());
-    s->start_later(above);
-    copy_context_to(*s);
+    start_record(*s, above);
     return *s;
 }
 
@@ -112,8 +119,7 @@ spawned& spawn_call(child_owner* owner, strand& above, std::source_location at, 
         delete s;
         throw;
     }
-    s->start_later(above);
-    copy_context_to(*s);
+    start_record(*s, above);
     return *s;
 }
 

@@ -27,6 +27,12 @@ task_group::task_group()
 }
 
 void task_group::require_open() {
+    const detail::runner* here = detail::runner::current();
+    // What runs elsewhere on a pool may come by this thread, too.
+    bool roams = here != nullptr && here->current_strand != nullptr && here->current_strand->roams;
+    if (here != body_.run_by || roams)
+        throw state_error("a task group takes tasks from its own thread only: on a thread pool, "
+                          "from its body");
     if (closed_ || (body_done_ && children_ == 0))
         throw state_error("the task group is ending and takes no more tasks");
     // Room for an error of each child, the body and this one: noting an error at the end must not

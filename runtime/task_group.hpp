@@ -11,14 +11,15 @@
 //     }
 //
 // Threads:      a group and its children belong to one loop. Use spawn(on(loop, task)) for a child
-//               elsewhere.
+//               elsewhere. In a task on a thread pool the body belongs to one thread, and the
+//               children run on any: they are started and asked for by the body only.
 // Cancellation: the first error of a child or of the body stops the body and all children. A stop
 //               from outside does too; the scope passes it on when all have ended, unless one of
 //               them failed: then that is what comes out, and the task is stopped at its next
 //               suspension. A child that is stopped alone disturbs nobody.
 // Errors:       one exception_group with everything that the body and the children threw, in the
 //               order in which they ended. interrupted_error comes out as itself. spawn throws
-//               state_error when the group is ending.
+//               state_error when the group is ending, and on a thread that isn't the group's.
 // Cost:         a child is its frame and one record.
 // Source:       asyncio.TaskGroup and trio's nurseries.
 #pragma once

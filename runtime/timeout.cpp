@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include <weft/runtime/timeout.hpp>
 
+#include <weft/runtime/detail/fork.hpp>
 #include <weft/runtime/error.hpp>
-#include <weft/runtime/loop.hpp>
 
 #include <algorithm>
 #include <utility>
@@ -15,15 +15,22 @@ constinit thread_local time_point of_function = never;
 } // namespace
 
 time_point current_deadline() noexcept {
-    time_point first = of_function;
     detail::runner* r = detail::runner::current();
-    // Only a loop's tasks form a tree that stays as it is while one of them looks.
-    if (r == nullptr || r->io() == nullptr)
-        return first;
-    for (const detail::strand* s = r->current_strand; s != nullptr; s = s->parent) {
-        if ((s->flags & detail::strand::shielded) != 0 || s->parent == nullptr)
+    if (r == nullptr || r->current_strand == nullptr)
+        return of_function;
+    return std::min(of_function, detail::deadline_of(*r->current_strand));
+}
+
+time_point detail::deadline_of(const strand& below) noexcept {
+    time_point first = never;
+    for (const strand* s = &below; (s->flags & strand::shielded) == 0; s = s->parent) {
+        if (s->parent == nullptr) {
+            if (s->roams) // what is above is on another thread
+                first = std::min(
+                    first, time_point(duration(static_cast<const fork_strand*>(s)->deadline)));
             break;
-        const detail::operation* scope = s->parent->leaf;
+        }
+        const operation* scope = s->parent->leaf;
         if (scope != nullptr && &scope->type() == &timeout_kind)
             first = std::min(first, static_cast<const timeout_scope*>(scope)->deadline_);
     }
@@ -55,17 +62,17 @@ void timeout_scope::start() {
 void timeout_scope::arm() {
     if (deadline_ == never)
         return;
-    if (deadline_ <= io_loop().now())
+    if (deadline_ <= now())
         expired_ = true;
     else
-        io_loop().add_timer(*this, deadline_);
+        timers().add(*this, deadline_);
 }
 
 void timeout_scope::reschedule(time_point when) {
     if (!active_ || expired_)
         throw state_error("a timeout can be moved only while its body runs and before it expired");
     if (active())
-        io_loop().remove_timer(*this);
+        timers().remove(*this);
     time_point before = std::exchange(deadline_, when);
     try {
         arm();
@@ -87,7 +94,7 @@ bool timeout_scope::body::ended(continuation& c, detail::ending e) noexcept {
     timeout_scope& s = static_cast<body&>(c).scope;
     s.active_ = false;
     if (s.active())
-        s.io_loop().remove_timer(s);
+        s.timers().remove(s);
     s.stopped_ = e == detail::ending::stopped;
     s.body_.return_context(s.owner());
     // A stop that was not ours, or that came from outside as well, goes on outwards.

@@ -38,6 +38,11 @@ namespace weft {
 /// submitted it. `never` if there is none.
 [[nodiscard]] time_point current_deadline() noexcept;
 
+namespace detail {
+/// The same for what runs in a strand, on the strand's thread.
+[[nodiscard]] time_point deadline_of(const strand& s) noexcept;
+} // namespace detail
+
 /// The handle of a running deadline.
 class timeout_scope : protected detail::scope_operation, private detail::timer {
 public:
@@ -49,7 +54,7 @@ public:
     [[nodiscard]] bool expired() const noexcept { return expired_; }
 
 protected:
-    friend time_point current_deadline() noexcept;
+    friend time_point detail::deadline_of(const detail::strand& s) noexcept;
     explicit timeout_scope(time_point deadline) noexcept;
     ~timeout_scope() = default;
 

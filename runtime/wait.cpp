@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include <weft/runtime/wait.hpp>
 
+#include <weft/runtime/detail/timer_heap.hpp>
 #include <weft/runtime/error.hpp>
-#include <weft/runtime/loop.hpp>
 
 #include <fmt/format.h>
 #include <memory>
@@ -30,7 +30,7 @@ public:
     /// Precondition: it is being waited for.
     void tell() noexcept {
         if (active())
-            io_loop().remove_timer(*this);
+            timers().remove(*this);
         waiting_ = false;
         complete();
     }
@@ -41,7 +41,7 @@ private:
     void start() {
         if (deadline_ != never) {
             try {
-                io_loop().add_timer(*this, deadline_);
+                timers().add(*this, deadline_);
             } catch (...) { // no memory for the timer
                 owner().leaf = nullptr;
                 throw;
@@ -57,7 +57,7 @@ private:
     static void cancel_wait(operation& op) noexcept {
         auto& self = static_cast<change_op&>(op);
         if (self.active())
-            self.io_loop().remove_timer(self);
+            self.timers().remove(self);
         self.waiting_ = false;
         self.stopped();
     }

@@ -10,6 +10,11 @@
 
 namespace weft::detail {
 
+struct branch;
+/// Starts a branch of a scope on a pool, below `above`, on whatever of its threads takes it. Its
+/// end is told on the scope's own.
+void start_anywhere(branch& b, strand& above) noexcept;
+
 struct branch : strand, continuation {
     explicit branch(end_function f) noexcept : continuation(f) {}
     ~branch() {
@@ -33,6 +38,14 @@ struct branch : strand, continuation {
         enter_tree(above);
         flags |= unstarted;
         run_by->wake(*this);
+    }
+
+    /// The same for one that runs beside others: on a pool, on any of its threads.
+    void start_beside(strand& above) noexcept {
+        if (above.run_by->belongs_to_pool()) [[unlikely]]
+            start_anywhere(*this, above);
+        else
+            start_later(above);
     }
 
     /// Runs the coroutine next, from within the await that suspends the parent. It shares the

@@ -29,10 +29,12 @@ fork_strand& root_of(strand& s) noexcept {
 
 // --- fork_runner ---------------------------------------------------------------------------------
 
-fork_runner::fork_runner(post_function mail, const std::atomic<std::uint32_t>& sleepers,
+fork_runner::fork_runner(post_function mail, timer_heap& timers,
+                         const std::atomic<std::uint32_t>& sleepers,
                          const std::atomic<std::uint32_t>& news, help_function help,
-                         help_function announce) noexcept
-    : runner(mail, nullptr), sleepers_(sleepers), news_(news), help_(help), announce_(announce) {
+                         help_function announce, wanted_function wanted) noexcept
+    : runner(mail, nullptr, &timers), sleepers_(sleepers), news_(news), help_(help),
+      announce_(announce), wanted_(wanted) {
     look_ = look;
     depth = max_depth - fork_depth;
 }
@@ -73,6 +75,10 @@ bool fork_runner::can_steal() noexcept {
 }
 
 void fork_runner::run_stolen(fork_child& c) noexcept {
+    if (c.scope == nullptr) {
+        run_carried(c, *this);
+        return;
+    }
     fork_scope& scope = *c.scope;
     // acquire: pairs with who announced
     if (scope.reached(news_.load(std::memory_order_acquire))) {
@@ -86,6 +92,7 @@ void fork_runner::run_stolen(fork_child& c) noexcept {
     }
     auto& s = static_cast<stolen_strand&>(*std::exchange(spare_, nullptr));
     s.stops = &scope;
+    s.deadline = scope.strand_->deadline;
     s.context = scope.context();
     if (s.context != nullptr)
         retain_context(s.context);
@@ -114,14 +121,15 @@ void fork_runner::pass_stops_on() noexcept {
             s->request_stop();
 }
 
-void fork_runner::look(runner& r) noexcept {
+bool fork_runner::look(runner& r) noexcept {
     auto& self = static_cast<fork_runner&>(r);
-    if (!self.has_news())
-        return;
-    self.news_seen_ = self.news_.load(std::memory_order_acquire); // pairs with who announced
-    fork_strand& s = root_of(*self.current_strand);
-    if (!s.stop_pending() && self.is_stopped(s))
-        s.request_stop();
+    if (self.has_news()) {
+        self.news_seen_ = self.news_.load(std::memory_order_acquire); // pairs with who announced
+        fork_strand& s = root_of(*self.current_strand);
+        if (!s.stop_pending() && self.is_stopped(s))
+            s.request_stop();
+    }
+    return self.wanted_(self);
 }
 
 // --- fork_scope ----------------------------------------------------------------------------------

@@ -56,6 +56,8 @@ struct fork_strand : strand {
     fork_strand() noexcept { roams = true; }
 
     stop_point* stops = nullptr; // the innermost
+    // When what it runs will be stopped, as far as those know who started it: a time_point.
+    std::int64_t deadline = INT64_MAX;
     // Its thread hasn't come out of the coroutine yet that waits for its forks: who goes on with it
     // waits for that.
     std::atomic<bool> on_stack{false};
@@ -69,7 +71,7 @@ struct fork_child : continuation {
     fork_child() noexcept : continuation(ended_on_stack) {}
 
     promise_base* root; // of the child's coroutine
-    fork_scope* scope;
+    fork_scope* scope;  // null: it is no child of a fork; see start_anywhere
 
 private:
     /// Whoever runs it on its stack sees that it has ended.
@@ -80,13 +82,14 @@ private:
 class fork_runner : public runner {
 public:
     using help_function = void (*)(fork_runner&) noexcept;
+    using wanted_function = bool (*)(fork_runner&) noexcept;
 
     /// `sleepers`: who searches in the lower half, who sleeps in the upper one; `help` is called
     /// when there is work for one who sleeps, `announce` when a stop point was set. `news` counts
-    /// these.
-    fork_runner(post_function mail, const std::atomic<std::uint32_t>& sleepers,
-                const std::atomic<std::uint32_t>& news, help_function help,
-                help_function announce) noexcept;
+    /// these. `wanted` tells whether something waits that this thread alone can do.
+    fork_runner(post_function mail, timer_heap& timers, const std::atomic<std::uint32_t>& sleepers,
+                const std::atomic<std::uint32_t>& news, help_function help, help_function announce,
+                wanted_function wanted) noexcept;
     ~fork_runner();
 
     /// Runs a strand of the pool from its beginning.
@@ -111,6 +114,14 @@ public:
                 ->on_stack.store(false, std::memory_order_release); // pairs with take_over()
         }
     }
+    /// Puts something where all threads find it. Precondition: there is room for it in the deque,
+    /// and no fork of this thread is going to take its children back.
+    void share(fork_child& c) noexcept {
+        deque.push(c);
+        call_for_help();
+    }
+    /// A stop point was set.
+    void tell_of_stop() noexcept { announce_(*this); }
     /// Whether a strand belongs to this thread, which has to be there for it.
     [[nodiscard]] bool has_strands() const noexcept { return here_ != nullptr; }
 
@@ -121,7 +132,7 @@ private:
 
     void come_here(fork_strand& s) noexcept;
     void take_over(fork_strand& s) noexcept;
-    static void look(runner& r) noexcept;
+    static bool look(runner& r) noexcept;
     [[nodiscard]] bool is_stopped(const fork_strand& s) const noexcept {
         // acquire: pairs with who announced
         return s.stops->reached(news_.load(std::memory_order_acquire));
@@ -140,12 +151,16 @@ private:
     const std::atomic<std::uint32_t>& news_;
     help_function help_;
     help_function announce_;
+    wanted_function wanted_;
     std::uint32_t news_seen_ = 0;    // by the strand that runs
     std::uint32_t passed_on_ = 0;    // to those that wait here
     fork_strand* here_ = nullptr;    // those that belong here
     fork_strand* leaving_ = nullptr; // see on_stack
     fork_strand* spare_ = nullptr;   // for the next steal
 };
+
+/// Runs what start_anywhere has put into a deque.
+void run_carried(fork_child& c, fork_runner& here) noexcept;
 
 /// Whether the caller is a coroutine whose children others may steal.
 inline bool can_fork() noexcept {

@@ -11,7 +11,7 @@ void join_scope::start(member* members, std::size_t n) noexcept {
     members_ = members;
     count_ = left_ = n;
     for (std::size_t i = 0; i < n; ++i)
-        members[i].start_later(owner());
+        members[i].start_beside(owner());
 }
 
 void join_scope::member_ended(member& m, ending e, bool failed) noexcept {

@@ -94,6 +94,8 @@ protected:
 
     [[nodiscard]] strand& owner() const noexcept { return *strand_; }
     [[nodiscard]] bool has_begun() const noexcept { return strand_ != nullptr; }
+    /// Those of its thread.
+    [[nodiscard]] timer_heap& timers() const noexcept { return strand_->run_by->timers(); }
     /// Throws state_error on a thread that has none: a worker of a pool.
     [[nodiscard]] loop& io_loop() const {
         loop* l = strand_->run_by->io();

@@ -22,12 +22,15 @@ class loop;
 
 namespace weft::detail {
 
+class timer_heap;
+
 class runner {
 public:
     using post_function = void (*)(runner&, work&) noexcept;
-    using look_function = void (*)(runner&) noexcept;
+    using look_function = bool (*)(runner&) noexcept;
 
-    runner(post_function f, loop* io) noexcept : post_(f), io_(io) {}
+    runner(post_function f, loop* io, timer_heap* timers = nullptr) noexcept
+        : post_(f), io_(io), timers_(timers) {}
     runner(const runner&) = delete;
     runner& operator=(const runner&) = delete;
 
@@ -73,13 +76,15 @@ public:
 
     [[nodiscard]] bool has_ready() const noexcept { return !ready_.empty(); }
     [[nodiscard]] work& pop_ready() noexcept { return ready_.pop(); }
-    /// The loop that does I/O and keeps timers for this thread; null: there is none.
+    /// The loop that does I/O for this thread; null: there is none.
     [[nodiscard]] loop* io() const noexcept { return io_; }
+    /// What waits on this thread for its time.
+    [[nodiscard]] timer_heap& timers() const noexcept { return *timers_; }
+    /// A thread of a pool: a fork_runner.
+    [[nodiscard]] bool belongs_to_pool() const noexcept { return look_ != nullptr; }
     /// Where stops may come from other threads: see whether one has come for the current strand.
-    void look_for_stop() noexcept {
-        if (look_ != nullptr)
-            look_(*this);
-    }
+    /// True: something else waits for this thread, which only what it runs can let it come to.
+    bool look_for_stop() noexcept { return look_ != nullptr && look_(*this); }
 
     // What is on loan to it.
     [[nodiscard]] loan* loan_of(const void* line) noexcept {
@@ -176,6 +181,7 @@ private:
 
     post_function post_;
     loop* io_;
+    timer_heap* timers_;
     loan loans_[4]; // more locks than one program has hot at once
     call_work call_{*this};
     std::atomic<bool> called_{false};

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <weft/runtime/detail/wait_list.hpp>
 
-#include <weft/runtime/loop.hpp>
-
 namespace weft::detail {
 
 std::size_t wait_list::size() const noexcept {
@@ -15,15 +13,14 @@ std::size_t wait_list::size() const noexcept {
 bool start_deadline(strand& s, timer& t, wait_limit limit) {
     if (limit.endless())
         return true;
-    loop& home = *s.run_by->io();
-    time_point now = home.now();
+    time_point now = weft::now();
     time_point when = limit.deadline(now);
     if (when <= now)
         return false;
-    home.add_timer(t, when);
+    s.run_by->timers().add(t, when);
     return true;
 }
 
-void stop_deadline(strand& s, timer& t) noexcept { s.run_by->io()->remove_timer(t); }
+void stop_deadline(strand& s, timer& t) noexcept { s.run_by->timers().remove(t); }
 
 } // namespace weft::detail

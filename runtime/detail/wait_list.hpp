@@ -31,8 +31,8 @@
 // Threads:      a line belongs to whoever holds its lock. Stops and deadlines come on the waiter's
 //               own thread, a waker may be on any.
 // Cancellation: who is stopped leaves the line without a trace.
-// Errors:       what pass_now and line_up throw comes out of co_await; std::bad_alloc if the loop
-//               can't note a deadline.
+// Errors:       what pass_now and line_up throw comes out of co_await; std::bad_alloc if the
+//               thread can't note a deadline.
 // Cost:         O(1) without allocation: three pointers more than an operation has. A deadline
 //               costs what a timer does, and only if one has to wait.
 // Source:       none.
@@ -282,7 +282,7 @@ private:
     bool relative_;
 };
 
-/// Starts `t` on the loop of a strand. False: the time is over already. Throws std::bad_alloc.
+/// Starts `t` on the thread of a strand. False: the time is over already. Throws std::bad_alloc.
 [[nodiscard]] bool start_deadline(strand& s, timer& t, wait_limit limit);
 void stop_deadline(strand& s, timer& t) noexcept;
 

@@ -353,6 +353,31 @@ TEST_CASE("executor: each thread of a pool is initialised before it runs anythin
     CHECK(calls <= 2); // once a thread
 }
 
+TEST_CASE("executor: while a thread is initialised, others are started for what comes, and no more",
+          "[CF-TPE-02][CF-TPE-03]") {
+    std::atomic<int> here{0};
+    int wanted = 2;
+    thread_pool pool({.threads = 4}, [&] { // each waits for the other
+        ++here;
+        time_point end = now() + 10s;
+        while (here < wanted && now() < end)
+            std::this_thread::yield();
+    });
+    SECTION("two calls, two threads") {
+        future<> a = pool.submit([] {});
+        future<> b = pool.submit([] {});
+        a.get();
+        b.get();
+        CHECK(here == 2);
+        CHECK(pool.statistics().threads == 2);
+    }
+    SECTION("one call, one thread") {
+        wanted = 1;
+        pool.submit([] {}).get();
+        CHECK(pool.statistics().threads == 1);
+    }
+}
+
 TEST_CASE("executor: an initialiser that fails breaks the pool", "[CF-TPE-03][CF-EXE-01][P9]") {
     gate g;
     thread_pool pool({.threads = 2}, [&g] {

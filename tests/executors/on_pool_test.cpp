@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include <weft/executors/on_pool.hpp>
 
+#include <weft/executors/thread_local_slot.hpp>
 #include <weft/ipc/error.hpp>
 #include <weft/runtime/cancellation.hpp>
 #include <weft/runtime/context.hpp>
 #include <weft/runtime/error.hpp>
+#include <weft/runtime/pipe.hpp>
 #include <weft/runtime/runtime.hpp>
 #include <weft/runtime/sleep.hpp>
 #include <weft/runtime/spawn.hpp>
@@ -12,6 +14,7 @@
 #include <weft/runtime/task_group.hpp>
 #include <weft/runtime/timeout.hpp>
 #include <weft/runtime/when_all.hpp>
+#include <weft/runtime/when_any.hpp>
 #include <weft/sync/event.hpp>
 #include <weft/sync/mutex.hpp>
 
@@ -252,11 +255,109 @@ TEST_CASE("on_pool: tasks on a pool wait for primitives, and for what runs on a 
     }());
 }
 
+TEST_CASE("on_pool: a task that waits for others of a full pool lets them run", "[CF-TPE-04]") {
+    run([]() -> task<> {
+        thread_pool pool({.threads = 1});
+        auto asks = [](thread_pool& p) -> task<long> {
+            long a = co_await on(p, fibonacci(10));
+            int b = co_await p.submit([] { return 100; });
+            int c = co_await p.call([] { return 1000; });
+            co_return a + b + c;
+        };
+        auto [a, b, c] =
+            co_await when_all(on(pool, asks(pool)), on(pool, asks(pool)), on(pool, asks(pool)));
+        CHECK(a == 1155);
+        CHECK(b == 1155);
+        CHECK(c == 1155);
+    }());
+}
+
+TEST_CASE(
+    "on_pool: what a thread keeps for itself is not the task's after an await; what a context "
+    "keeps is",
+    "[T-LOCAL-04]") {
+    struct moving {
+        static task<> stays(std::atomic<bool>& stolen) {
+            time_point end = now() + 10s;
+            while (!stolen && now() < end)
+                std::this_thread::yield();
+            co_return;
+        }
+        // Ends after the other one's thread has left their parent: it runs something else then.
+        static task<> moves(thread_pool& pool, std::atomic<bool>& stolen) {
+            stolen = true;
+            pool.submit([] {}).get();
+            co_return;
+        }
+        static task<bool> parent(thread_pool& pool, thread_local_slot<int>& of_thread) {
+            of_thread.get() = 7;
+            level.set(7);
+            auto before = std::this_thread::get_id();
+            std::atomic<bool> stolen{false};
+            co_await when_all(stays(stolen), moves(pool, stolen));
+            bool elsewhere = std::this_thread::get_id() != before;
+            co_return elsewhere&& of_thread.find() == nullptr&& level.get() == 7;
+        }
+    };
+    run([]() -> task<> {
+        thread_local_slot<int> of_thread;
+        thread_pool pool({.threads = 2});
+        bool right = co_await on(pool, moving::parent(pool, of_thread));
+        CHECK(right);
+    }());
+}
+
+TEST_CASE("on_pool: a task there sleeps and has timeouts") {
+    run([]() -> task<> {
+        thread_pool pool({.threads = 1});
+        event unset;
+        auto sleeps = []() -> task<bool> {
+            auto here = std::this_thread::get_id();
+            time_point begin = now();
+            co_await sleep_for(2ms);
+            co_return now() - begin >= 2ms && std::this_thread::get_id() == here;
+        };
+        auto [a, b, c] = co_await when_all(on(pool, sleeps()), on(pool, sleeps()),
+                                           on(pool, fibonacci(10))); // side by side
+        CHECK(a);
+        CHECK(b);
+        CHECK(c == 55);
+        auto waits = [](event& e) -> task<int> {
+            bool set = co_await e.wait_for(1ms);
+            int ends = set ? 0 : 1;
+            try {
+                co_await with_timeout(1ms, e.wait());
+            } catch (const timeout_error&) {
+                ++ends;
+            }
+            long f = co_await with_timeout(1h, fibonacci(5));
+            co_return ends + static_cast<int>(f);
+        };
+        int ends = co_await on(pool, waits(unset));
+        CHECK(ends == 7);
+        // Stopped while it sleeps: at once, and nothing of it is left.
+        std::atomic<int> begun{0};
+        auto sleeps_long = [](std::atomic<int>& n) -> task<> {
+            ++n;
+            co_await sleep_for(1h);
+        };
+        auto t = spawn(on(pool, sleeps_long(begun)));
+        co_await eventually([&] { return begun == 1; });
+        t.cancel();
+        co_await fails_with<cancelled_error>(t.join());
+        co_await pool.shutdown();
+    }());
+}
+
 TEST_CASE("on_pool: what belongs to a loop is refused with an error that says so") {
     run([]() -> task<> {
         thread_pool pool({.threads = 1});
-        co_await fails_with<state_error>(on(pool, sleep_for(1ms)));
-        co_await fails_with<state_error>(on(pool, with_timeout(1ms, fibonacci(3))));
+        auto reads = []() -> task<> {
+            auto [reader, writer] = make_pipe();
+            std::byte b{};
+            static_cast<void>(co_await reader.read_some(std::span(&b, 1)));
+        };
+        co_await fails_with<state_error>(on(pool, reads()));
         auto clean = [](std::atomic<int>& n) -> task<> {
             auto clean_up = [&n]() -> task<> {
                 ++n;
@@ -270,28 +371,163 @@ TEST_CASE("on_pool: what belongs to a loop is refused with an error that says so
     }());
 }
 
-TEST_CASE("on_pool: other scopes run their children side by side on one thread") {
+TEST_CASE("on_pool: the children of all scopes run on the pool's threads, at once") {
+    // Each waits, on its thread, for the others to be there.
+    struct meeting {
+        std::atomic<int> here{0};
+        task<int> come(int wanted) {
+            ++here;
+            time_point end = now() + 10s;
+            while (here < wanted && now() < end)
+                std::this_thread::yield();
+            co_return here < wanted ? 0 : 1;
+        }
+    };
     run([]() -> task<> {
-        thread_pool pool({.threads = 2});
-        auto grouped = []() -> task<long> {
-            long sum = 0;
-            co_await with_task_group([&sum](task_group& g) -> task<> {
-                for (int i = 0; i < 10; ++i) {
-                    g.spawn(
-                        [](long& to) -> task<> {
-                            long f = co_await fibonacci(10);
-                            to += f; // one thread: no lock
-                        },
-                        std::ref(sum));
-                }
+        thread_pool pool({.threads = 3});
+        auto grouped = []() -> task<int> {
+            meeting m;
+            auto here = std::this_thread::get_id();
+            int met = 0;
+            co_await with_task_group([&](task_group& g) -> task<> {
+                std::vector<task_handle<int>> all;
+                for (int i = 0; i < 3; ++i)
+                    all.push_back(g.spawn(m.come(3)));
+                for (auto& h : all)
+                    met += co_await h.join();
+            });
+            co_return std::this_thread::get_id() == here ? met : -1;
+        };
+        int met = co_await on(pool, grouped());
+        CHECK(met == 3);
+        auto settled = []() -> task<int> {
+            meeting m;
+            auto [a, b] = co_await when_all_settled(m.come(2), m.come(2));
+            co_return a.value() + b.value();
+        };
+        met = co_await on(pool, settled());
+        CHECK(met == 2);
+        auto within = []() -> task<int> { // forks below a scope
+            meeting m;
+            auto both = [](meeting& at) -> task<int> {
+                auto [a, b] = co_await when_all(at.come(2), at.come(2));
+                co_return a + b;
+            };
+            int n = co_await shield(both(m));
+            meeting again;
+            n += co_await with_timeout(1h, both(again));
+            co_return n;
+        };
+        met = co_await on(pool, within());
+        CHECK(met == 4);
+    }());
+}
+
+TEST_CASE("on_pool: a scope's first end stops those that compute, also on its own thread") {
+    run([]() -> task<> {
+        thread_pool pool({.threads = 2}); // for one that computes and one that doesn't
+        std::atomic<int> begun{0}, alive{0};
+        auto slow = [](std::atomic<int>& count, std::atomic<int>& left) -> task<> {
+            counted here(left);
+            co_await compute(count);
+        };
+        auto quick = [](std::atomic<int>& others, bool fails) -> task<int> {
+            time_point end = now() + 10s;
+            while (others == 0 && now() < end)
+                std::this_thread::yield();
+            if (fails)
+                throw std::out_of_range("x");
+            co_return 7;
+        };
+        auto races = [](auto& s, auto& q, std::atomic<int>& n, std::atomic<int>& left,
+                        bool swapped) -> task<int> { // so that it is each one's turn to stay
+            if (swapped) {
+                auto first = co_await when_any(s(n, left), q(n, false));
+                co_return first.index() == 1 ? first.template value<1>() : 0;
+            }
+            auto first = co_await when_any(q(n, false), s(n, left));
+            co_return first.index() == 0 ? first.template value<0>() : 0;
+        };
+        auto fails = [](auto& s, auto& q, std::atomic<int>& n, std::atomic<int>& left) -> task<> {
+            co_await with_task_group([&](task_group& g) -> task<> {
+                g.spawn(s(n, left));
+                g.spawn(q(n, true));
                 co_return;
             });
-            co_return sum;
         };
-        long sum = co_await on(pool, grouped());
-        CHECK(sum == 550);
-        long shielded = co_await on(pool, shield(fibonacci(12)));
-        CHECK(shielded == 144);
+        auto late = [](auto& s, std::atomic<int>& n, std::atomic<int>& left) -> task<> {
+            co_await with_timeout(1ms, when_all(s(n, left), s(n, left), s(n, left)));
+        };
+        time_point start = now();
+        for (int i = 0; i < 20; ++i) {
+            begun = 0;
+            int seven = co_await on(pool, races(slow, quick, begun, alive, i % 2 == 0));
+            CHECK(seven == 7);
+            CHECK(alive == 0);
+            begun = 0;
+            co_await fails_with<exception_group>(on(pool, fails(slow, quick, begun, alive)));
+            CHECK(alive == 0);
+            co_await fails_with<timeout_error>(on(pool, late(slow, begun, alive)));
+            CHECK(alive == 0);
+        }
+        CHECK(now() - start < 9s); // what computes would have ended by itself
+    }());
+}
+
+TEST_CASE("on_pool: a group takes children from its body only, and says so") {
+    run([]() -> task<> {
+        thread_pool pool({.threads = 2});
+        auto outer = []() -> task<int> {
+            std::atomic<int> refused{0};
+            co_await with_task_group([&](task_group& g) -> task<> {
+                auto child = [](task_group& of, std::atomic<int>& n) -> task<> {
+                    try {
+                        of.spawn(as_task(yield()));
+                    } catch (const state_error&) {
+                        ++n;
+                    }
+                    co_return;
+                };
+                g.spawn(child(g, refused));
+                g.spawn(child(g, refused));
+                co_return;
+            });
+            co_return refused.load();
+        };
+        int refused = co_await on(pool, outer());
+        CHECK(refused == 2);
+    }());
+}
+
+TEST_CASE("on_pool: deadlines above are seen on the pool, in children and below scopes") {
+    run([]() -> task<> {
+        thread_pool pool({.threads = 2});
+        auto seen = []() -> task<time_point> { co_return current_deadline(); };
+        time_point none = co_await on(pool, seen());
+        CHECK(none == never);
+        const time_point d = deadline_after(1h);
+        auto all = [](auto& f) -> task<std::vector<time_point>> {
+            std::vector<time_point> found{current_deadline()};
+            auto [a, b] = co_await when_all(f(), f());
+            auto [c, e] = co_await when_all_settled(f(), f());
+            for (time_point t : {a, b, c.value(), e.value()})
+                found.push_back(t);
+            co_return found;
+        };
+        auto from_home = co_await with_deadline(d, on(pool, all(seen)));
+        CHECK(from_home == std::vector<time_point>(5, d));
+        auto below = [](auto& f, auto& g, time_point when) -> task<std::vector<time_point>> {
+            std::vector<time_point> found = co_await with_deadline(when, f(g));
+            co_return found;
+        };
+        auto from_there = co_await on(pool, below(all, seen, d));
+        CHECK(from_there == std::vector<time_point>(5, d));
+        auto shielded = [](auto& f) -> task<time_point> {
+            time_point t = co_await shield(f());
+            co_return t;
+        };
+        time_point t = co_await with_deadline(d, on(pool, shielded(seen)));
+        CHECK(t == never);
     }());
 }
 

@@ -139,9 +139,71 @@ TEST_CASE("thread_pool: calls begin in the order of their submission", "[CF-TPE-
     }());
 }
 
-TEST_CASE("thread_pool: its size follows the CPUs that the process may use") {
+TEST_CASE("thread_pool: its size is that of the CPUs it may use, or what it is told if that is one",
+          "[CF-TPE-01]") {
     CHECK(thread_pool().size() == usable_cpus());
-    CHECK_THROWS_AS(thread_pool({.threads = 1u << 20}), std::invalid_argument);
+    CHECK(thread_pool({.threads = 3}).size() == 3);
+    for (int n : {0, -1, 1 << 20})
+        CHECK_THROWS_AS(thread_pool({.threads = n}), std::invalid_argument);
+}
+
+TEST_CASE("thread_pool: its threads are called after it and numbered", "[CF-TPE-01]") {
+    gate g;
+    auto names = [&g](thread_pool& pool, int n) {
+        std::vector<future<std::string>> all;
+        for (int i = 0; i != n; ++i) // each on a thread of its own
+            all.push_back(pool.submit([&g] {
+                g.pass();
+                char name[16] = {};
+                ::pthread_getname_np(::pthread_self(), name, sizeof name);
+                return std::string(name);
+            }));
+        while (g.arrived < n)
+            std::this_thread::yield();
+        g.open();
+        std::set<std::string> found;
+        for (auto& f : all)
+            found.insert(f.get());
+        return found;
+    };
+    SECTION("by the name that it was given") {
+        thread_pool pool({.threads = 2, .name = "crunch"});
+        CHECK(names(pool, 2) == std::set<std::string>{"crunch_0", "crunch_1"});
+    }
+    SECTION("which is cut, and not the number") {
+        thread_pool pool({.threads = 1, .name = "a name that is too long"});
+        CHECK(names(pool, 1) == std::set<std::string>{"a name that i_0"});
+    }
+    SECTION("or by one with a number of its own") {
+        thread_pool one({.threads = 1});
+        thread_pool two({.threads = 1});
+        std::string first = *names(one, 1).begin();
+        std::string second = *names(two, 1).begin();
+        CHECK(first.starts_with("weft-pool-"));
+        CHECK(first.ends_with("_0"));
+        CHECK(second.ends_with("_0"));
+        CHECK(first != second);
+    }
+}
+
+TEST_CASE("thread_pool: a function that waits holds its thread, and what is behind it has no turn",
+          "[CF-TPE-04]") {
+    thread_pool pool({.threads = 1});
+    future<int> second;
+    gate g;
+    future<bool> first = pool.submit([&] {
+        g.pass();
+        try {
+            second.get_for(1ms);
+            return false;
+        } catch (const timeout_error&) {
+            return second.state() == future_state::pending;
+        }
+    });
+    second = pool.submit([] { return 2; });
+    g.open();
+    CHECK(first.get());
+    CHECK(second.get() == 2);
 }
 
 TEST_CASE("thread_pool: a queued call that is stopped is withdrawn at once") {
