@@ -77,6 +77,8 @@ void pool_scope::cancel_on(operation& op) noexcept {
 bool pool_scope::body::ended(continuation& c, ending e) noexcept {
     pool_scope& s = static_cast<body&>(c).scope;
     auto& here = static_cast<fork_runner&>(*s.body_.run_by);
+    if (is_traced())
+        trace_end(s.body_);
     here.leave_here(s.body_);
     here.current_strand = nullptr;
     s.stopped_ = e == ending::stopped;

@@ -259,7 +259,10 @@ private:
         void run_ready() noexcept {
             turns_round = false;
             for (unsigned n = 0; n < batch && has_ready() && !turns_round; ++n) {
-                run(pop_ready());
+                if (is_traced()) [[unlikely]]
+                    run_traced(pop_ready());
+                else
+                    run(pop_ready());
                 came_out();
             }
             current_strand = nullptr; // it may be gone

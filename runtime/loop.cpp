@@ -229,6 +229,12 @@ void loop::close_ring() noexcept {
 
 void loop::turn() noexcept {
     ++statistics_.turns;
+    if (detail::is_traced()) [[unlikely]] {
+        for (unsigned n = 0; n < options_.batch && has_ready(); ++n) {
+            run_traced(pop_ready());
+            ++statistics_.resumptions;
+        }
+    }
     for (unsigned n = 0; n < options_.batch && has_ready(); ++n) {
         run(pop_ready());
         ++statistics_.resumptions;

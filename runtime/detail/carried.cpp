@@ -54,6 +54,8 @@ private:
     static bool ended(continuation& c, ending e) noexcept {
         auto& self = static_cast<carried&>(static_cast<fork_child&>(c));
         auto& here = static_cast<fork_runner&>(*self.strand_.run_by);
+        if (is_traced())
+            trace_end(self.strand_);
         here.leave_here(self.strand_);
         here.current_strand = nullptr;
         self.go_home(e);

@@ -60,6 +60,11 @@ void fork_runner::leave_here(fork_strand& s) noexcept {
 
 void fork_runner::begin_strand(fork_strand& s) noexcept {
     come_here(s);
+    if (is_traced()) [[unlikely]] {
+        s.flags |= strand::unstarted; // no stop has come this far
+        run_traced(s);
+        return;
+    }
     run(s);
 }
 
@@ -86,6 +91,8 @@ void fork_runner::run_stolen(fork_child& c) noexcept {
         if (scope.left_.fetch_sub(1, std::memory_order_acq_rel) == 1) { // see child_ended
             take_over(*scope.strand_);
             scope.go_on(*this);
+            if (is_traced())
+                drain_traced(nullptr);
             drain_transfers();
         }
         return;
@@ -233,6 +240,8 @@ void fork_scope::child_ended(fork_child& c, ending how, bool failed) noexcept {
             self.go_on(r);
         return;
     }
+    if (is_traced())
+        trace_end(s);
     r.leave_here(s);
     delete static_cast<stolen_strand*>(&s);
     // acq_rel: whoever is last sees what all others did

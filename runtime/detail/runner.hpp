@@ -24,6 +24,14 @@ namespace weft::detail {
 
 class timer_heap;
 
+/// See task_trace.hpp.
+extern std::atomic<bool> tasks_are_traced;
+[[nodiscard]] inline bool is_traced() noexcept {
+    return tasks_are_traced.load(std::memory_order_relaxed); // a hint
+}
+/// For those that run other strands than branches, before one's end is told.
+void trace_end(strand& s) noexcept;
+
 class runner {
 public:
     using post_function = void (*)(runner&, work&) noexcept;
@@ -73,6 +81,9 @@ public:
         }
         drain_transfers();
     }
+
+    /// The same, and tells of it.
+    void run_traced(work& w) noexcept;
 
     [[nodiscard]] bool has_ready() const noexcept { return !ready_.empty(); }
     [[nodiscard]] work& pop_ready() noexcept { return ready_.pop(); }
@@ -148,6 +159,8 @@ protected:
             }
         }
     }
+
+    void drain_traced(strand* on) noexcept;
 
     work_queue ready_;
     look_function look_ = nullptr;
