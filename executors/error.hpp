@@ -36,7 +36,8 @@ public:
     ~broken_thread_pool() override;
 };
 
-/// A process pool's worker died, and the pool was told that all its work ends with that.
+/// A process pool gave up: its workers die or don't come up, the initialiser threw, or one worker
+/// died and the pool was told that all its work ends with that. The text says which.
 class broken_process_pool : public broken_executor {
 public:
     using broken_executor::broken_executor;

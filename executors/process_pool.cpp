@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include <weft/executors/process_pool.hpp>
 
-#include "impl/pool_frame.hpp"
 #include "impl/pool_hub.hpp"
 
+#include <weft/executors/error.hpp>
 #include <weft/ipc/detail/worker_role.hpp>
-#include <weft/ipc/error.hpp>
 #include <weft/ipc/error_registry.hpp>
-#include <weft/runtime/error.hpp>
 #include <weft/runtime/loop.hpp>
 
 #include <utility>
@@ -34,6 +32,25 @@ void process_pool::terminate() noexcept { hub_->terminate(); }
 
 process_pool_statistics process_pool::statistics() const { return hub_->statistics(); }
 
+namespace {
+// A worker may have a pool of its own, and tell of its end.
+[[maybe_unused]] const bool broken_travels = ipc::register_error<broken_process_pool>();
+} // namespace
+
+unsigned process_pool::size() const noexcept { return hub_->size(); }
+
+namespace {
+task<> shut_down_pool(std::shared_ptr<detail::pool_hub> hub, shutdown_options how) {
+    hub->close();
+    if (how.cancel_pending)
+        hub->drop_pending();
+    if (how.wait)
+        co_await detail::pool_shutdown_op(hub, never);
+}
+} // namespace
+
+task<> process_pool::shutdown(shutdown_options how) { return shut_down_pool(hub_, how); }
+
 detail::pool_shutdown_op process_pool::shutdown() noexcept { return shutdown_until(never); }
 
 detail::pool_shutdown_op process_pool::shutdown_until(time_point deadline) noexcept {
@@ -42,67 +59,44 @@ detail::pool_shutdown_op process_pool::shutdown_until(time_point deadline) noexc
 
 namespace detail {
 
-ipc::archive_writer call_message(const ipc::function_entry& function) {
-    ipc::archive_writer out(sizeof(frame_header));
-    out.write_value(function.id());
-    out.write_value(function.signature());
-    return out;
-}
-
 // --- A call --------------------------------------------------------------------------------------
 
 const operation_type pool_call_base::kind{cancel_call, "a process pool's answer"};
+const pool_request_type pool_call_base::type{begins, leaves};
 
 pool_call_base::homecoming::homecoming(pool_call_base& c) noexcept
     : work([](work& w) noexcept { static_cast<homecoming&>(w).call.arrive(); }), call(c) {}
 
 pool_call_base::pool_call_base(std::shared_ptr<pool_hub> hub, const ipc::function_entry& function,
-                               const submit_options& options)
-    : operation(kind), arguments_(call_message(function)), hub_(std::move(hub)), homecoming_(*this),
-      takes_stop_(function.takes_stop()) {
-    function.check();
-    priority = static_cast<std::uint8_t>(options.priority);
-    retries = options.retry;
-    tag = options.tag;
-    grace = options.stop_grace < duration::zero() ? hub_->stop_grace() : options.stop_grace;
-}
+                               ipc::archive_writer call)
+    : operation(kind), pool_request(std::move(hub), function, std::move(call), type),
+      homecoming_(*this) {}
 
 pool_call_base::pool_call_base(pool_call_base&& other) noexcept
-    : operation(std::move(other)), pool_task(other), arguments_(std::move(other.arguments_)),
-      hub_(std::move(other.hub_)), homecoming_(*this), takes_stop_(other.takes_stop_) {}
+    : operation(std::move(other)), pool_request(std::move(other)), homecoming_(*this) {}
 
 pool_call_base::~pool_call_base() = default;
 
 void pool_call_base::start() noexcept {
-    message_ = arguments_.take();
-    switch (hub_->submit(*this)) {
-    case pool_machine::answer::accepted:
-        return;
-    case pool_machine::answer::full:
-        refused_ = refusal::full;
-        break;
-    case pool_machine::answer::closed:
-        refused_ = refusal::closed;
-        break;
-    case pool_machine::answer::broken:
-        refused_ = refusal::broken;
-        break;
-    }
-    complete();
+    if (!hand_in())
+        complete();
 }
 
 void pool_call_base::cancel_call(operation& op) noexcept {
     auto& self = static_cast<pool_call_base&>(op);
-    if (self.refused_ == refusal::none && self.hub_->cancel(self))
+    if (self.withdraw_from_pool())
         self.stopped();
 }
 
-void pool_call_base::leave_pool() noexcept {
-    runner* home = owner().run_by;
+bool pool_call_base::begins(pool_request&) noexcept { return true; }
+
+void pool_call_base::leaves(pool_request& r) noexcept {
+    auto& self = static_cast<pool_call_base&>(r);
+    runner* home = self.owner().run_by;
     if (home == runner::current())
-        arrive();
+        self.arrive();
     else
-        home->post(homecoming_);
+        home->post(self.homecoming_);
 }
 
 void pool_call_base::arrive() noexcept {
@@ -110,61 +104,6 @@ void pool_call_base::arrive() noexcept {
         stopped();
     else
         complete();
-}
-
-bool pool_call_base::counts_as_stopped() const noexcept {
-    if (outcome == task_outcome::stopped)
-        return true;
-    // A function that could see the stop and returned after it gave up half-way; what it returned
-    // is no result.
-    if (outcome != task_outcome::finished || !cancel_asked || !stop_seen_ || !takes_stop_)
-        return false;
-    if (!answer_is_error_)
-        return true;
-    try {
-        ipc::archive_reader in(answer_.bytes());
-        std::rethrow_exception(ipc::decode_error(in));
-    } catch (const cancelled_error&) {
-        return true;
-    } catch (...) { // an error all the same
-        return false;
-    }
-}
-
-std::span<const std::byte> pool_call_base::check() {
-    switch (refused_) {
-    case refusal::full:
-        throw limit_error("the process pool has as many tasks waiting as it may have");
-    case refusal::closed:
-        throw state_error("the process pool was shut down and takes no more tasks");
-    case refusal::broken:
-        hub_->throw_broken();
-    case refusal::none:
-        break;
-    }
-    switch (outcome) {
-    case task_outcome::finished:
-        if (answer_is_error_) {
-            ipc::archive_reader in(answer_.bytes());
-            std::rethrow_exception(ipc::decode_error(in));
-        }
-        if (stop_seen_ && takes_stop_)
-            throw ipc::pool_terminated(); // the pool asked it to stop, and it did
-        return answer_.bytes();
-    case task_outcome::lost:
-        throw ipc::worker_lost(pid, status);
-    case task_outcome::terminated:
-        throw ipc::pool_terminated();
-    case task_outcome::broken:
-        hub_->throw_broken();
-    case task_outcome::no_worker:
-        throw_errno(error_number, "process_pool: starting a worker", "/proc/self/exe");
-    case task_outcome::stopped:
-    case task_outcome::none:
-        break;
-    }
-    WEFT_ASSERT(false, "a call came back from its pool without an outcome");
-    return {};
 }
 
 // --- Shutdown ------------------------------------------------------------------------------------

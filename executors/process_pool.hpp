@@ -6,9 +6,10 @@
 //
 //     weft::task<> measure() {
 //         weft::process_pool pool({.workers = 4});
-//         double a = co_await pool.submit(weft::fn<&area>, 2.0, 3.0);     // in another process
+//         double a = co_await pool.call(weft::fn<&area>, 2.0, 3.0);       // in another process
 //         auto line = [](std::size_t n) { return std::string(n, '*'); };  // captures nothing
-//         fmt::print("{} {}\n", a, co_await pool.submit(line, 20));
+//         weft::future<std::string> later = pool.submit(line, std::size_t{20});
+//         fmt::print("{} {}\n", a, co_await later);
 //         co_await pool.shutdown();
 //     }
 //
@@ -17,7 +18,7 @@
 // (std::string_view, std::span<const T>). A function whose first parameter is a std::stop_token is
 // told through it that it should stop.
 //
-// Threads:      made on a loop's thread, and supervised there. submit from tasks on any loop;
+// Threads:      made on a loop's thread, and supervised there. call and submit on any thread;
 //               statistics, terminate and the destructor from any thread.
 // Processes:    a worker that dies fails the task that it held (worker_lost), unless that may be
 //               retried, and is replaced. Workers die with the process that started them, also when
@@ -27,14 +28,15 @@
 //               A function that returns after it was asked counts as stopped; one that takes no
 //               stop_token and returns in time gives its result, and an error that it throws is
 //               never lost.
-// Errors:       what the function throws, as in ipc/error_registry.hpp; worker_lost, broken_pool,
+// Errors:       what the function throws, as in ipc/error_registry.hpp; worker_lost,
 //               broken_process_pool, pool_terminated, codec_error; state_error after shutdown;
 //               limit_error when too much is queued; std::system_error when no worker can be
 //               started.
 // Cost:         a task is two messages over a socket pair, about 50 microseconds there and back.
 // Source:       concurrent.futures.ProcessPoolExecutor, without its "one dead, all dead".
 #pragma once
-#include <weft/executors/detail/pool_task.hpp>
+#include <weft/executors/detail/pool_request.hpp>
+#include <weft/executors/executor.hpp>
 #include <weft/ipc/registry.hpp>
 #include <weft/runtime/detail/operation.hpp>
 #include <weft/runtime/time.hpp>
@@ -107,10 +109,6 @@ struct process_pool_statistics {
 };
 
 namespace detail {
-class pool_hub;
-class pool_call_base;
-template <class R>
-class pool_call;
 class pool_shutdown_op;
 } // namespace detail
 
@@ -134,17 +132,33 @@ public:
     /// lambda that captures nothing.
     template <class F, class... A>
         requires(!std::is_convertible_v<F, const submit_options&>)
-    [[nodiscard]] auto submit(F function, const A&... arguments) {
+    [[nodiscard]] auto call(F function, const A&... arguments) {
+        return call(submit_options(), function, arguments...);
+    }
+    /// The same with options: pool.call({.retry = 2}, weft::fn<&f>, 1).
+    template <class F, class... A>
+    [[nodiscard]] auto call(const submit_options& options, F function, const A&... arguments);
+
+    /// The same at once, whether or not anybody awaits it, for a future, which runs when a worker
+    /// begins with it. The result is decoded on the pool's loop. request_stop() of the future ends
+    /// in the worker's end if the function doesn't stop within the grace. Throws what speaks
+    /// against it: state_error, broken_executor, limit_error.
+    template <class F, class... A>
+        requires(!std::is_convertible_v<F, const submit_options&>)
+    future<ipc::remote_result_t<F, A...>> submit(F function, const A&... arguments) {
         return submit(submit_options(), function, arguments...);
     }
-    /// The same with options: pool.submit({.retry = 2}, weft::fn<&f>, 1).
     template <class F, class... A>
-    [[nodiscard]] auto submit(const submit_options& options, F function, const A&... arguments);
+    future<ipc::remote_result_t<F, A...>> submit(const submit_options& options, F function,
+                                                 const A&... arguments);
 
     /// Takes no more tasks, waits until the accepted ones are done, and ends the workers. If the
     /// wait is stopped, the pool goes on ending.
     [[nodiscard]] detail::pool_shutdown_op shutdown() noexcept;
-    /// The same with a bound: some time before the deadline (the stop grace, or half of what is
+    /// The same with a choice of what becomes of futures that are pending, and of waiting. May be
+    /// awaited again, and by several.
+    [[nodiscard]] task<> shutdown(shutdown_options how);
+    /// The first with a bound: some time before the deadline (the stop grace, or half of what is
     /// left) the tasks that wait fail with pool_terminated and those that run are asked to stop; at
     /// the deadline the workers are killed.
     [[nodiscard]] detail::pool_shutdown_op shutdown_until(time_point deadline) noexcept;
@@ -154,6 +168,9 @@ public:
 
     /// Kills the workers now; what is queued or running fails with pool_terminated.
     void terminate() noexcept;
+
+    /// How many workers there may be.
+    [[nodiscard]] unsigned size() const noexcept;
 
     /// A snapshot.
     [[nodiscard]] process_pool_statistics statistics() const;
@@ -169,14 +186,24 @@ private:
 
 namespace detail {
 
-/// The beginning of a message that asks for a call; the arguments follow.
-[[nodiscard]] ipc::archive_writer call_message(const ipc::function_entry& function);
+inline void apply_options(pool_task& t, const submit_options& options) noexcept {
+    t.priority = static_cast<std::uint8_t>(options.priority);
+    t.retries = options.retry;
+    t.tag = options.tag;
+    if (options.stop_grace >= duration::zero())
+        t.grace = options.stop_grace;
+}
 
-/// A call, from its encoding to its answer, whatever it gives.
-class pool_call_base : public operation, public pool_task {
+template <class Function, class... A>
+ipc::archive_writer encoded_call(const A&... arguments) {
+    ipc::archive_writer out = call_message(Function::entry);
+    Function::send_arguments(out, arguments...);
+    return out;
+}
+
+/// A request that a task awaits.
+class pool_call_base : public operation, public pool_request {
 public:
-    pool_call_base(std::shared_ptr<pool_hub> hub, const ipc::function_entry& function,
-                   const submit_options& options);
     pool_call_base(pool_call_base&& other) noexcept;
     pool_call_base& operator=(pool_call_base&&) = delete;
     ~pool_call_base();
@@ -191,14 +218,10 @@ public:
     }
 
 protected:
-    /// The encoded result. Throws whatever came instead.
-    [[nodiscard]] std::span<const std::byte> check();
-
-    ipc::archive_writer arguments_;
+    pool_call_base(std::shared_ptr<pool_hub> hub, const ipc::function_entry& function,
+                   ipc::archive_writer call);
 
 private:
-    friend class pool_hub;
-    friend class worker_channel;
     struct homecoming : work {
         explicit homecoming(pool_call_base& c) noexcept;
         pool_call_base& call;
@@ -207,30 +230,22 @@ private:
     void start() noexcept;
     static void cancel_call(operation& op) noexcept;
     static const operation_type kind;
-    /// The pool is done with it: on the pool's loop.
-    void leave_pool() noexcept;
+    static bool begins(pool_request& r) noexcept;
+    static void leaves(pool_request& r) noexcept;
+    static const pool_request_type type;
     /// Back on its own loop: goes on, or is unwound.
     void arrive() noexcept;
-    [[nodiscard]] bool counts_as_stopped() const noexcept;
 
-    std::shared_ptr<pool_hub> hub_;
-    ipc::byte_buffer message_;
-    ipc::byte_buffer answer_;
     homecoming homecoming_;
-    enum class refusal : std::uint8_t { none, full, closed, broken } refused_ = refusal::none;
-    bool answer_is_error_ = false;
-    bool stop_seen_ = false;
-    bool takes_stop_ = false;
 };
 
 template <class R>
 class [[nodiscard]] pool_call : public pool_call_base {
 public:
-    template <class Call, class... A>
-    pool_call(Call, std::shared_ptr<pool_hub> hub, const submit_options& options,
-              const A&... arguments)
-        : pool_call_base(std::move(hub), Call::entry, options) {
-        Call::send_arguments(arguments_, arguments...);
+    pool_call(std::shared_ptr<pool_hub> hub, const ipc::function_entry& function,
+              ipc::archive_writer call, const submit_options& options)
+        : pool_call_base(std::move(hub), function, std::move(call)) {
+        apply_options(*this, options);
     }
 
     R await_resume() {
@@ -278,18 +293,30 @@ private:
 
 template <class F, class... A>
 process_pool::process_pool(const process_pool_options& options, F, const A&... arguments)
-    : process_pool(options, ipc::detail::call_of<F, A...>::entry, [&] {
-          using call = ipc::detail::call_of<F, A...>;
-          ipc::archive_writer out = detail::call_message(call::entry);
-          call::send_arguments(out, arguments...);
-          return out;
-      }()) {}
+    : process_pool(options, ipc::detail::call_of<F, A...>::entry,
+                   detail::encoded_call<ipc::detail::call_of<F, A...>>(arguments...)) {}
 
 template <class F, class... A>
-auto process_pool::submit(const submit_options& options, F, const A&... arguments) {
-    using call = ipc::detail::call_of<F, A...>;
-    return detail::pool_call<typename call::result>(call(), hub_, options, arguments...);
+auto process_pool::call(const submit_options& options, F, const A&... arguments) {
+    using function = ipc::detail::call_of<F, A...>;
+    return detail::pool_call<typename function::result>(
+        hub_, function::entry, detail::encoded_call<function>(arguments...), options);
 }
+
+template <class F, class... A>
+future<ipc::remote_result_t<F, A...>> process_pool::submit(const submit_options& options, F,
+                                                           const A&... arguments) {
+    using function = ipc::detail::call_of<F, A...>;
+    using R = typename function::result;
+    auto* record = new detail::pool_submission<R>(hub_, function::entry,
+                                                  detail::encoded_call<function>(arguments...));
+    auto f = future<R>::of(detail::future_hold::first_of(*record));
+    detail::apply_options(*record, options);
+    record->post();
+    return f;
+}
+
+static_assert(executor<process_pool>);
 
 template <class Rep, class Period>
 detail::pool_shutdown_op process_pool::shutdown_for(std::chrono::duration<Rep, Period> d) noexcept {

@@ -261,7 +261,7 @@ task<std::vector<descriptor>> receive_only_descriptors(connection_state* s) {
     co_return co_await read_descriptors(*s);
 }
 
-task<bool> readable_until(connection_state* s, time_point deadline) {
+task<bool> something_there_by(connection_state* s, time_point deadline) {
     connection_use in_use(s);
     s->check_receive();
     if (has_something(*s))
@@ -277,7 +277,9 @@ task<bool> readable_until(connection_state* s, time_point deadline) {
     co_return true;
 }
 
-task<> readable(connection_state* s) { static_cast<void>(co_await readable_until(s, never)); }
+task<> something_there(connection_state* s) {
+    static_cast<void>(co_await something_there_by(s, never));
+}
 
 } // namespace
 
@@ -360,10 +362,10 @@ bool connection::ready() const {
     return detail::has_something(*state_);
 }
 
-task<> connection::readable() { return detail::readable(state_.get()); }
+task<> connection::readable() { return detail::something_there(state_.get()); }
 
 task<bool> connection::readable_until(time_point deadline) {
-    return detail::readable_until(state_.get(), deadline);
+    return detail::something_there_by(state_.get(), deadline);
 }
 
 void connection::close() {

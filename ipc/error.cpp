@@ -42,7 +42,6 @@ worker_lost::worker_lost(int pid, exit_status status)
       pid_(pid), status_(status) {}
 worker_lost::~worker_lost() = default;
 
-broken_pool::~broken_pool() = default;
 pool_terminated::~pool_terminated() = default;
 
 } // namespace weft::ipc

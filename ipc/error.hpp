@@ -100,13 +100,6 @@ private:
     exit_status status_;
 };
 
-/// The pool gave up: its workers die, or don't come up. The text says how.
-class broken_pool : public error {
-public:
-    using error::error;
-    ~broken_pool() override;
-};
-
 /// The pool was ended before the task had its turn, or while it ran.
 class pool_terminated : public error {
 public:

@@ -285,7 +285,6 @@ void register_known() {
         register_error<codec_error>();
         register_error<remote_error>();
         register_error<worker_lost>();
-        register_error<broken_pool>();
         register_error<pool_terminated>();
         return true;
     }();

@@ -4,6 +4,7 @@
 #include "page.hpp"
 #include "png.hpp"
 
+#include <weft/executors/error.hpp>
 #include <weft/ipc/error.hpp>
 #include <weft/runtime/error.hpp>
 #include <weft/runtime/sleep.hpp>
@@ -71,7 +72,8 @@ bool from_elsewhere(const http::request& r) {
 
 /// Whether it is the pool that can't do it now. Everything else is the fault of the tile.
 bool passes(const std::exception& e) {
-    return dynamic_cast<const weft::ipc::broken_pool*>(&e) != nullptr || // its workers keep dying
+    return dynamic_cast<const weft::broken_process_pool*>(&e) !=
+               nullptr || // its workers keep dying
            dynamic_cast<const weft::ipc::pool_terminated*>(&e) != nullptr || // it ends
            dynamic_cast<const weft::state_error*>(&e) != nullptr ||          // it has ended
            dynamic_cast<const weft::limit_error*>(&e) != nullptr ||          // it has enough to do
@@ -140,7 +142,7 @@ weft::task<> app::tile(http::exchange& x, tile_id id) {
     bool later = false;
     try {
         drawn = co_await x.while_waited_for(
-            pool_.submit({.retry = retries, .stop_grace = 1s, .tag = tag}, weft::fn<&draw>, id));
+            pool_.call({.retry = retries, .stop_grace = 1s, .tag = tag}, weft::fn<&draw>, id));
     } catch (const std::exception& e) {
         if (!passes(e))
             throw;

@@ -31,6 +31,7 @@ struct pool_task {
     unsigned retries = 0; // how often it may be run again after its worker was lost
     duration grace = duration::zero();
     std::uint64_t tag = 0; // the submitter's name for it
+    bool droppable = false;
 
     // Set by the pool.
     std::uint64_t id = 0;

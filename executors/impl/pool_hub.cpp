@@ -117,7 +117,7 @@ void pool_hub::start(std::shared_ptr<pool_hub> hub) {
 
 // --- From any thread -----------------------------------------------------------------------------
 
-pool_machine::answer pool_hub::submit(pool_call_base& call) noexcept {
+pool_machine::answer pool_hub::submit(pool_request& call) noexcept {
     std::lock_guard lock(mutex_);
     if (ended_)
         return machine_.is_broken() ? pool_machine::answer::broken : pool_machine::answer::closed;
@@ -127,7 +127,7 @@ pool_machine::answer pool_hub::submit(pool_call_base& call) noexcept {
     return a;
 }
 
-bool pool_hub::cancel(pool_call_base& call) noexcept {
+bool pool_hub::cancel(pool_request& call) noexcept {
     std::lock_guard lock(mutex_);
     if (ended_)
         return false; // on its way home
@@ -162,6 +162,22 @@ bool pool_hub::forget(pool_shutdown_op& op) noexcept {
         }
     }
     return false; // told already
+}
+
+void pool_hub::close() noexcept {
+    std::lock_guard lock(mutex_);
+    if (ended_)
+        return;
+    machine_.shut_down(never, never, loop_.now());
+    schedule_pump();
+}
+
+void pool_hub::drop_pending() noexcept {
+    std::lock_guard lock(mutex_);
+    if (ended_)
+        return;
+    machine_.drop_pending(loop_.now());
+    schedule_pump();
 }
 
 void pool_hub::terminate() noexcept {
@@ -221,9 +237,7 @@ process_pool_statistics pool_hub::statistics() const {
 void pool_hub::throw_broken() const {
     std::lock_guard lock(mutex_);
     std::string text = "the process pool is broken: " + machine_.reason();
-    if (machine_.broken_by_death() || machine_.broken_by_preparation())
-        throw broken_process_pool(text);
-    throw ipc::broken_pool(text);
+    throw broken_process_pool(text);
 }
 
 // --- From the channels ---------------------------------------------------------------------------
@@ -274,7 +288,7 @@ void pool_hub::worker_answered(unsigned i, frame f) noexcept {
     if (t == nullptr || t->id != f.header.task) {
         machine_.misbehaved(i, loop_.now());
     } else {
-        auto& call = static_cast<pool_call_base&>(*t);
+        auto& call = static_cast<pool_request&>(*t);
         call.answer_ = std::move(f.payload);
         call.answer_is_error_ = f.header.kind == frame_kind::error;
         call.stop_seen_ = f.header.stop_seen != 0;
@@ -348,7 +362,7 @@ void pool_hub::perform(const pool_machine::action& a) noexcept {
     using kind = pool_machine::action_kind;
     switch (a.what) {
     case kind::complete:
-        static_cast<pool_call_base&>(*a.task).leave_pool();
+        leave(*a.task);
         break;
     case kind::spawn: {
         int pid = 0;
@@ -368,7 +382,7 @@ void pool_hub::perform(const pool_machine::action& a) noexcept {
         break;
     }
     case kind::send_task:
-        channels_[a.worker]->send_task(static_cast<pool_call_base&>(*a.task));
+        send_task(a);
         break;
     case kind::send_stop:
         channels_[a.worker]->send_stop(a.task->id);
@@ -380,6 +394,26 @@ void pool_hub::perform(const pool_machine::action& a) noexcept {
         channels_[a.worker]->kill();
         break;
     }
+}
+
+void pool_hub::leave(pool_task& t) noexcept {
+    auto& request = static_cast<pool_request&>(t);
+    request.type_->leaves(request);
+}
+
+void pool_hub::send_task(const pool_machine::action& a) noexcept {
+    auto& request = static_cast<pool_request&>(*a.task);
+    if (std::exchange(request.begun_, true) || request.type_->begins(request)) {
+        channels_[a.worker]->send_task(request);
+        return;
+    }
+    bool taken_back = false;
+    {
+        std::lock_guard lock(mutex_);
+        taken_back = machine_.take_back(a.worker, loop_.now());
+    }
+    if (taken_back)
+        leave(*a.task);
 }
 
 void pool_hub::arm_timer() noexcept {

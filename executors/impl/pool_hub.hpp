@@ -36,14 +36,19 @@ public:
 
     // --- From any thread -------------------------------------------------------------------------
 
-    [[nodiscard]] pool_machine::answer submit(pool_call_base& call) noexcept;
+    [[nodiscard]] pool_machine::answer submit(pool_request& call) noexcept;
     /// True: withdrawn. False: it leaves the pool later.
-    [[nodiscard]] bool cancel(pool_call_base& call) noexcept;
+    [[nodiscard]] bool cancel(pool_request& call) noexcept;
     /// False: the pool has ended already. True: the operation will be told.
     [[nodiscard]] bool shut_down(pool_shutdown_op& op) noexcept;
     /// True: it won't be told.
     [[nodiscard]] bool forget(pool_shutdown_op& op) noexcept;
+    /// Takes no more, and ends when the rest is done.
+    void close() noexcept;
+    /// Futures that are pending are cancelled.
+    void drop_pending() noexcept;
     void terminate() noexcept;
+    [[nodiscard]] unsigned size() const noexcept { return machine_.workers(); }
     [[nodiscard]] process_pool_statistics statistics() const;
     /// Throws what tasks of a broken pool get.
     [[noreturn]] void throw_broken() const;
@@ -74,6 +79,8 @@ private:
     void schedule_pump() noexcept; // under the lock
     void pump() noexcept;
     void perform(const pool_machine::action& a) noexcept;
+    void leave(pool_task& t) noexcept;
+    void send_task(const pool_machine::action& a) noexcept;
     void arm_timer() noexcept;
     void end_if_closed() noexcept;
     void begin_life(life_op& op) noexcept;

@@ -122,6 +122,32 @@ bool pool_machine::cancel(pool_task& t, time_point now) noexcept {
     return false;
 }
 
+bool pool_machine::take_back(unsigned i, time_point now) noexcept {
+    slot& s = workers_[i];
+    if (s.state != worker_state::running)
+        return false; // it is being killed, and its task with it
+    std::exchange(s.task, nullptr)->at = pool_task::place::done;
+    s.actions = 0; // perhaps it was already to be stopped
+    become_free(i, now);
+    return true;
+}
+
+void pool_machine::drop_pending(time_point now) noexcept {
+    for (task_list& level : queue_) {
+        for (pool_task* t = level.first; t != nullptr;) {
+            pool_task* next = t->next;
+            if (t->droppable) {
+                level.remove(*t);
+                --queued_;
+                complete(*t, task_outcome::stopped);
+            }
+            t = next;
+        }
+    }
+    if (phase_ != phase::open && queued_ == 0)
+        send_idle_home(now);
+}
+
 void pool_machine::spawned(unsigned i, int pid, time_point now) noexcept {
     slot& s = workers_[i];
     WEFT_ASSERT(s.state == worker_state::starting && s.pid == 0,
@@ -274,16 +300,19 @@ void pool_machine::shut_down(time_point ask_at, time_point kill_at, time_point n
     kill_at_ = std::min(kill_at_, kill_at);
     if (phase_ == phase::open) {
         phase_ = phase::closing;
-        if (queued_ == 0) {
-            for (unsigned i = 0; i != workers(); ++i) {
-                forget_start(i, now);
-            }
-        }
         WEFT_ASSERT(idle_.empty() || queued_ == 0, "a task waits although a worker is idle");
-        while (!idle_.empty())
-            become_free(idle_.back(), now);
+        if (queued_ == 0)
+            send_idle_home(now);
     }
     advance(now);
+}
+
+// There is nothing to be done any more, for those who have nothing to do, and those who come.
+void pool_machine::send_idle_home(time_point now) noexcept {
+    for (unsigned i = 0; i != workers(); ++i)
+        forget_start(i, now);
+    while (!idle_.empty())
+        become_free(idle_.back(), now);
 }
 
 void pool_machine::terminate(time_point now) noexcept {

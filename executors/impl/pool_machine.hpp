@@ -81,6 +81,12 @@ public:
     /// True: it was waiting, is withdrawn, and nothing more happens to it.
     [[nodiscard]] bool cancel(pool_task& t, time_point now) noexcept;
 
+    /// Nobody wants the task that a worker was to be sent, and it wasn't. True: the machine has
+    /// forgotten it. False: it is still to be completed.
+    [[nodiscard]] bool take_back(unsigned worker, time_point now) noexcept;
+    /// Tasks that wait and may be dropped count as stopped.
+    void drop_pending(time_point now) noexcept;
+
     void spawned(unsigned worker, int pid, time_point now) noexcept;
     void spawn_failed(unsigned worker, int error_number, time_point now) noexcept;
     /// It has spoken, and prepares itself; that may take as long again.
@@ -125,13 +131,6 @@ public:
     [[nodiscard]] std::uint64_t failed() const noexcept { return failed_; }
     [[nodiscard]] std::uint64_t respawned() const noexcept { return respawned_; }
     [[nodiscard]] bool is_broken() const noexcept { return broken_; }
-    /// By one death, because that was to be enough.
-    [[nodiscard]] bool broken_by_death() const noexcept {
-        return break_reason_ == break_reason::one_death;
-    }
-    [[nodiscard]] bool broken_by_preparation() const noexcept {
-        return break_reason_ == break_reason::preparation;
-    }
     /// Why it is broken, for people.
     [[nodiscard]] std::string reason() const;
 
@@ -186,6 +185,7 @@ private:
     void want(unsigned i, time_point now) noexcept;
     void grow(time_point now) noexcept;
     void go_home(unsigned i, time_point now) noexcept;
+    void send_idle_home(time_point now) noexcept;
     [[nodiscard]] unsigned staff() const noexcept;
     void forget_start(unsigned i, time_point now) noexcept;
     [[nodiscard]] bool needs_workers() const noexcept {

@@ -61,7 +61,7 @@ void worker_channel::prepare(std::span<const std::byte> call) noexcept {
     send_rest();
 }
 
-void worker_channel::send_task(pool_call_base& call) noexcept {
+void worker_channel::send_task(pool_request& call) noexcept {
     sending_ = &call;
     finish_frame(call.message_, frame_kind::task, call.id);
     unsent_ = call.message_.bytes();
@@ -185,7 +185,7 @@ void worker_channel::sent(completion_target& t, std::int32_t result, std::uint32
 }
 
 void worker_channel::sent_all() noexcept {
-    if (pool_call_base* call = std::exchange(sending_, nullptr);
+    if (pool_request* call = std::exchange(sending_, nullptr);
         call != nullptr && call->retries == 0)
         call->message_ = ipc::byte_buffer(); // nobody needs the arguments again
 }

@@ -19,7 +19,7 @@
 
 namespace weft::detail {
 
-class pool_call_base;
+class pool_request;
 class pool_hub;
 
 class worker_channel {
@@ -32,7 +32,7 @@ public:
     int open();
     /// Sends the call that it is to begin with, which lies behind room for a header.
     void prepare(std::span<const std::byte> call) noexcept;
-    void send_task(pool_call_base& call) noexcept;
+    void send_task(pool_request& call) noexcept;
     void send_stop(std::uint64_t task) noexcept;
     void send_quit() noexcept;
     void kill() noexcept;
@@ -66,7 +66,7 @@ private:
     frame_header quit_;
     ipc::byte_buffer preparation_;
     std::span<const std::byte> unsent_;
-    pool_call_base* sending_ = nullptr;
+    pool_request* sending_ = nullptr;
     std::optional<frame> early_answer_; // came before the completion of the send that it answers
     ipc::exit_status status_;
     bool receiving_ = false;

@@ -692,7 +692,6 @@ TEST_CASE("pool_machine: where one death is to be enough, all else fails with it
         b.submit(x);
     b.die(0);
     CHECK(b.m.is_broken());
-    CHECK(b.m.broken_by_death());
     CHECK(b.kills == std::vector<unsigned>{1});
     b.die(1);
     CHECK(b.completed.size() == 4);
@@ -721,7 +720,6 @@ TEST_CASE("pool_machine: an initialiser that fails breaks the pool; one that han
         b.m.preparation_failed(0, "no model", b.now);
         b.run();
         CHECK(b.m.is_broken());
-        CHECK(b.m.broken_by_preparation());
         CHECK(b.m.reason() == "the initialiser failed: no model");
         b.die(0);
         b.die(1);
@@ -799,7 +797,12 @@ TEST_CASE("pool_machine: every task has one outcome in every order of events", "
                     REQUIRE(processes[w] == process::ready);
                     REQUIRE(holds[w] == nullptr); // one at a time
                     REQUIRE_FALSE(quitting[w]);
-                    holds[w] = a->task;
+                    if (pick(20) == 0) { // nobody wants it any more
+                        REQUIRE(m.take_back(a->worker, now));
+                        static_cast<task*>(a->task)->withdrawn = true;
+                    } else {
+                        holds[w] = a->task;
+                    }
                     break;
                 case kind::send_stop:
                     REQUIRE(holds[w] == a->task);
@@ -824,6 +827,7 @@ TEST_CASE("pool_machine: every task has one outcome in every order of events", "
                     task& t = tasks.emplace_back();
                     t.retries = static_cast<unsigned>(pick(3));
                     t.priority = static_cast<std::uint8_t>(pick(task_priorities));
+                    t.droppable = pick(2) == 0;
                     t.grace = 100ms * static_cast<long>(pick(4));
                     if (m.submit(t, now) != answer::accepted)
                         tasks.pop_back();
@@ -892,6 +896,12 @@ TEST_CASE("pool_machine: every task has one outcome in every order of events", "
         default:
             m.shut_down(never, never, now);
             break;
+        }
+        drain();
+        if (pick(3) == 0) {
+            m.drop_pending(now);
+            for (const task& t : tasks)
+                REQUIRE_FALSE((t.droppable && t.at == pool_task::place::queue));
         }
         drain();
         time_point end = now + 60s;

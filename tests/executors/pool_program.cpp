@@ -61,9 +61,9 @@ unsigned running(const process_pool& pool) {
 // Workers in every state that a worker can be in when its parent is killed.
 task<> leave_orphans() {
     process_pool pool({.workers = 4});
-    auto a = spawn(pool.submit(fn<&compute_for_ever>));
-    auto b = spawn(pool.submit(fn<&ignore_everything>));
-    auto c = spawn(pool.submit(fn<&stop_itself>));
+    auto a = spawn(pool.call(fn<&compute_for_ever>));
+    auto b = spawn(pool.call(fn<&ignore_everything>));
+    auto c = spawn(pool.call(fn<&stop_itself>));
     while (running(pool) != 3 || pool.statistics().workers.size() != 4)
         co_await sleep_for(1ms);
     std::string pids;
@@ -76,7 +76,7 @@ task<> leave_orphans() {
 // What a program that lacks the line would do.
 task<> use_pool() {
     process_pool pool({.workers = 3, .start_deadline = 500ms});
-    co_await pool.submit(fn<&compute_for_ever>);
+    co_await pool.call(fn<&compute_for_ever>);
 }
 
 } // namespace

@@ -71,14 +71,14 @@ task<> one(process_pool& pool, unsigned seed, counts& c) {
     case 0:
     case 1: {
         int pause = static_cast<int>(random() % 3);
-        auto sum = co_await with_timeout(limit, pool.submit(o, fn<&add_slowly>, n, 1, pause));
+        auto sum = co_await with_timeout(limit, pool.call(o, fn<&add_slowly>, n, 1, pause));
         ++(sum == n + 1 ? c.values : c.wrong);
         break;
     }
     case 2: {
         std::vector<std::uint32_t> v(random() % 100'000);
         std::iota(v.begin(), v.end(), 0u);
-        auto back = co_await with_timeout(limit, pool.submit(o, fn<&mirror>, v));
+        auto back = co_await with_timeout(limit, pool.call(o, fn<&mirror>, v));
         std::reverse(back.begin(), back.end());
         ++(back == v ? c.values : c.wrong);
         break;
@@ -86,9 +86,9 @@ task<> one(process_pool& pool, unsigned seed, counts& c) {
     case 3:
         try {
             if (n % 5 == 0) // answered, however slow the machine is
-                co_await pool.submit({.retry = 1000}, fn<&refuse>, n);
+                co_await pool.call({.retry = 1000}, fn<&refuse>, n);
             else
-                co_await with_timeout(limit, pool.submit(o, fn<&refuse>, n));
+                co_await with_timeout(limit, pool.call(o, fn<&refuse>, n));
             ++c.wrong;
         } catch (const std::out_of_range& e) {
             ++(e.what() == std::to_string(n) ? c.errors : c.wrong);
@@ -96,19 +96,19 @@ task<> one(process_pool& pool, unsigned seed, counts& c) {
         break;
     case 4:
         if (n % 5 == 0)
-            co_await pool.submit(o, fn<&perish>, n % 2); // lost, however slow the machine is
+            co_await pool.call(o, fn<&perish>, n % 2); // lost, however slow the machine is
         else
-            co_await with_timeout(limit, pool.submit(o, fn<&listen_for_stop>, n));
+            co_await with_timeout(limit, pool.call(o, fn<&listen_for_stop>, n));
         ++c.wrong; // neither comes back by itself
         break;
     case 5:
         if (n % 5 != 0)
             limit = 0ms;
-        co_await with_timeout(limit, pool.submit(o, fn<&sleep_for_ever>));
+        co_await with_timeout(limit, pool.call(o, fn<&sleep_for_ever>));
         ++c.wrong;
         break;
     default: {
-        auto sum = co_await pool.submit({.retry = 1000}, fn<&add_slowly>, n, 2, 0);
+        auto sum = co_await pool.call({.retry = 1000}, fn<&add_slowly>, n, 2, 0);
         ++(sum == n + 2 ? c.values : c.wrong);
         break;
     }
@@ -218,7 +218,7 @@ TEST_CASE("process_pool: in a storm of deaths and stops each task has the one ri
             ::kill(w.pid, SIGKILL);
         for (int i = 0; i != 100; ++i) {
             auto sum =
-                co_await with_timeout(10s, pool.submit({.retry = 10}, fn<&add_slowly>, i, 1, 0));
+                co_await with_timeout(10s, pool.call({.retry = 10}, fn<&add_slowly>, i, 1, 0));
             CHECK(sum == i + 1);
         }
         co_await pool.shutdown();

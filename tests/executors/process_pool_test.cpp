@@ -2,6 +2,7 @@
 #include "support/io.hpp"
 
 #include <weft/executors/error.hpp>
+#include <weft/executors/executor.hpp>
 #include <weft/executors/process_pool.hpp>
 
 #include <weft/ipc/error.hpp>
@@ -24,7 +25,9 @@
 #include <fcntl.h>
 #include <map>
 #include <numeric>
+#include <optional>
 #include <poll.h>
+#include <random>
 #include <sys/resource.h>
 #include <thread>
 #include <unistd.h>
@@ -246,7 +249,7 @@ namespace {
 int in_a_pool_of_its_own(int n) {
     auto work = [](int m) -> task<int> {
         process_pool pool({.workers = 1});
-        int r = co_await pool.submit(fn<&add>, m, 1);
+        int r = co_await pool.call(fn<&add>, m, 1);
         co_await pool.shutdown();
         co_return r;
     };
@@ -261,23 +264,23 @@ TEST_CASE("process_pool: functions are called in other processes and their resul
           "[G-13]") {
     run([]() -> task<> {
         process_pool pool({.workers = 2});
-        auto five = co_await pool.submit(fn<&add>, 2, 3);
+        auto five = co_await pool.call(fn<&add>, 2, 3);
         CHECK(five == 5);
-        auto pid = co_await pool.submit(fn<&own_pid>);
+        auto pid = co_await pool.call(fn<&own_pid>);
         CHECK(pid != ::getpid());
-        auto tea = co_await pool.submit(fn<&twice>, "tea");
+        auto tea = co_await pool.call(fn<&twice>, "tea");
         CHECK(tea == "teatea");
         tile t;
         t.x = 1;
         tile drawn = t;
         drawn.pixels.assign(1000, 9);
-        auto rendered = co_await pool.submit(fn<&render>, t, 9);
+        auto rendered = co_await pool.call(fn<&render>, t, 9);
         CHECK(rendered == drawn);
         auto stars = [](std::size_t n) { return std::string(n, '*'); };
-        auto row = co_await pool.submit(stars, 5);
+        auto row = co_await pool.call(stars, 5);
         CHECK(row == "*****");
         auto add_up = [](auto... n) { return (n + ...); };
-        auto six = co_await pool.submit(add_up, 1, 2, 3);
+        auto six = co_await pool.call(add_up, 1, 2, 3);
         CHECK(six == 6);
         co_await pool.shutdown();
     }());
@@ -288,7 +291,7 @@ TEST_CASE("process_pool: one task at a time for each worker, first come first se
         process_pool pool({.workers = 1});
         std::vector<task<int>> all;
         for (int i = 0; i != 100; ++i)
-            all.push_back(as_task(pool.submit(fn<&next_number>)));
+            all.push_back(as_task(pool.call(fn<&next_number>)));
         auto numbers = co_await when_all(std::move(all));
         std::vector<int> expected(100);
         std::iota(expected.begin(), expected.end(), 1);
@@ -299,8 +302,8 @@ TEST_CASE("process_pool: one task at a time for each worker, first come first se
 TEST_CASE("process_pool: a submission that isn't awaited does nothing") {
     run([]() -> task<> {
         process_pool pool({.workers = 1});
-        static_cast<void>(pool.submit(fn<&next_number>));
-        auto first = co_await pool.submit(fn<&next_number>);
+        static_cast<void>(pool.call(fn<&next_number>));
+        auto first = co_await pool.call(fn<&next_number>);
         CHECK(first == 1);
     }());
 }
@@ -310,12 +313,12 @@ TEST_CASE("process_pool: large arguments and results go both ways at once", "[CF
         process_pool pool({.workers = 2});
         constexpr std::uint64_t n = 2'000'000; // 16 MB
         const std::uint64_t sum = n * (n - 1) / 2;
-        auto v = co_await pool.submit(fn<&count_to>, n);
+        auto v = co_await pool.call(fn<&count_to>, n);
         REQUIRE(v.size() == n);
         CHECK(checksum(v) == sum);
         auto [a, b, c, d] =
-            co_await when_all(pool.submit(fn<&checksum>, v), pool.submit(fn<&count_to>, n),
-                              pool.submit(fn<&checksum>, v), pool.submit(fn<&count_to>, n));
+            co_await when_all(pool.call(fn<&checksum>, v), pool.call(fn<&count_to>, n),
+                              pool.call(fn<&checksum>, v), pool.call(fn<&count_to>, n));
         CHECK(a == sum);
         CHECK(checksum(b) == sum);
         CHECK(c == sum);
@@ -326,7 +329,7 @@ TEST_CASE("process_pool: large arguments and results go both ways at once", "[CF
 TEST_CASE("process_pool: a worker may have a pool of its own") {
     run([]() -> task<> {
         process_pool pool({.workers = 1});
-        auto answer = co_await pool.submit(fn<&in_a_pool_of_its_own>, 41);
+        auto answer = co_await pool.call(fn<&in_a_pool_of_its_own>, 41);
         CHECK(answer == 42);
     }());
 }
@@ -336,25 +339,25 @@ TEST_CASE("process_pool: a worker may have a pool of its own") {
 TEST_CASE("process_pool: errors arrive as the exceptions that they were", "[CF-PPE-09]") {
     run([]() -> task<> {
         process_pool pool({.workers = 1});
-        auto range = co_await error_of<std::out_of_range>(pool.submit(fn<&fail>, 0));
+        auto range = co_await error_of<std::out_of_range>(pool.call(fn<&fail>, 0));
         CHECK(std::string(range.what()) == "no such thing");
-        auto mine = co_await error_of<own_error>(pool.submit(fn<&fail>, 1));
+        auto mine = co_await error_of<own_error>(pool.call(fn<&fail>, 1));
         CHECK(std::string(mine.what()) == "mine");
-        auto kernel = co_await error_of<std::system_error>(pool.submit(fn<&fail>, 3));
+        auto kernel = co_await error_of<std::system_error>(pool.call(fn<&fail>, 3));
         CHECK(kernel.code().value() == ENOENT);
         CHECK(std::string(kernel.what()) == "open tea: No such file or directory");
 
-        auto strange = co_await error_of<remote_error>(pool.submit(fn<&fail>, 2));
+        auto strange = co_await error_of<remote_error>(pool.call(fn<&fail>, 2));
         CHECK(strange.text() == "strange");
         CHECK_THAT(strange.type_name(), Catch::Contains("unknown_error"));
 #if defined(__x86_64__) || defined(__aarch64__)
         CHECK_THAT(strange.trace(), Catch::StartsWith("#0 "));
 #endif
-        auto number = co_await error_of<remote_error>(pool.submit(fn<&fail>, 9));
+        auto number = co_await error_of<remote_error>(pool.call(fn<&fail>, 9));
         CHECK(number.type_name() == "int");
 
         // Each was that task's own affair.
-        auto two = co_await pool.submit(fn<&add>, 1, 1);
+        auto two = co_await pool.call(fn<&add>, 1, 1);
         CHECK(two == 2);
         auto s = pool.statistics();
         CHECK(s.failed == 5);
@@ -366,10 +369,10 @@ TEST_CASE("process_pool: errors arrive as the exceptions that they were", "[CF-P
 TEST_CASE("process_pool: what can't be encoded or decoded fails its own task only", "[G-12]") {
     run([]() -> task<> {
         process_pool pool({.workers = 1});
-        CHECK_THROWS_AS(pool.submit(fn<&go>, one_way{7}), std::length_error); // in the parent
-        co_await error_of<codec_error>(pool.submit(fn<&go>, one_way{8}));     // in the worker
-        co_await error_of<std::length_error>(pool.submit(fn<&come>));         // on its way back
-        auto arrived = co_await pool.submit(fn<&go>, one_way{1});
+        CHECK_THROWS_AS(pool.call(fn<&go>, one_way{7}), std::length_error); // in the parent
+        co_await error_of<codec_error>(pool.call(fn<&go>, one_way{8}));     // in the worker
+        co_await error_of<std::length_error>(pool.call(fn<&come>));         // on its way back
+        auto arrived = co_await pool.call(fn<&go>, one_way{1});
         CHECK(arrived.value == 1);
         CHECK(pool.statistics().respawned == 0);
     }());
@@ -379,12 +382,12 @@ TEST_CASE("process_pool: more tasks than may wait are refused", "[P5]") {
     run([]() -> task<> {
         process_pool pool({.workers = 1, .max_pending = 2});
         co_await with_task_group([&](task_group& g) -> task<> {
-            g.spawn(pool.submit({.stop_grace = 0s}, fn<&hang>));
+            g.spawn(pool.call({.stop_grace = 0s}, fn<&hang>));
             co_await some_running(pool, 1);
-            g.spawn(pool.submit(fn<&hang>));
-            g.spawn(pool.submit(fn<&hang>));
+            g.spawn(pool.call(fn<&hang>));
+            g.spawn(pool.call(fn<&hang>));
             co_await eventually([&] { return pool.statistics().queued == 2; });
-            co_await error_of<limit_error>(pool.submit(fn<&hang>));
+            co_await error_of<limit_error>(pool.call(fn<&hang>));
             g.cancel();
         });
     }());
@@ -401,6 +404,134 @@ TEST_CASE("process_pool: options that can't be are refused where they are given"
     CHECK_THROWS_AS(process_pool({.workers = 1}), state_error); // no loop
 }
 
+// --- As an executor ------------------------------------------------------------------------------
+
+TEST_CASE("process_pool: is an executor, whose futures anybody may wait for", "[MP-DUM-01]") {
+    static_assert(executor<process_pool>);
+    runtime rt;
+    std::optional<future<int>> kept;
+    std::thread plain;
+    rt.run([&]() -> task<> {
+        process_pool pool({.workers = 2});
+        future<int> sum = pool.submit(fn<&add>, 1, 2);
+        plain = std::thread([&kept, sum] { kept = sum.get() == 3 ? sum : future<int>(); });
+        auto three = co_await sum;
+        CHECK(three == 3);
+        CHECK(sum.get() == 3); // again
+        future<> bad = pool.submit(fn<&fail>, 1);
+        co_await error_of<own_error>(std::move(bad));
+        future<tile> large = pool.submit(fn<&render>, tile{}, std::uint8_t{9});
+        tile t = co_await std::move(large);
+        CHECK(t.pixels.size() == 1000);
+        future<int> lambda = pool.submit([](int n) { return n + 1; }, 41);
+        auto answer = co_await lambda;
+        CHECK(answer == 42);
+        auto twice = [](auto& ex) -> task<int> {
+            auto square = [](int n) { return n * n; };
+            auto nine = ex.submit(square, 3);
+            auto sixteen = ex.submit(square, 4);
+            co_return co_await nine + co_await sixteen;
+        };
+        int both = co_await with_shutdown(pool, twice(pool));
+        CHECK(both == 25);
+        CHECK_THROWS_AS(pool.submit(fn<&add>, 1, 1), state_error);
+        CHECK(pool.statistics().workers.empty());
+    }());
+    plain.join();
+    CHECK(kept.has_value());
+}
+
+TEST_CASE("process_pool: a future runs when a worker has it, and before that it can be cancelled",
+          "[CF-PPE-08]") {
+    run([]() -> task<> {
+        process_pool pool({.workers = 1});
+        future<> hangs = pool.submit({.stop_grace = 20ms}, fn<&hang>);
+        future<int> waits = pool.submit(fn<&add>, 1, 1);
+        future<int> waits_too = pool.submit(fn<&add>, 2, 2);
+        co_await eventually([&] { return hangs.running(); });
+        CHECK(waits.state() == future_state::pending);
+        CHECK(waits.cancel());
+        CHECK(pool.statistics().queued == 1);
+        CHECK_FALSE(hangs.cancel());
+        hangs.request_stop(); // it takes no token: its worker goes
+        co_await hangs.wait();
+        CHECK(hangs.cancelled());
+        auto four = co_await waits_too;
+        CHECK(four == 4);
+        CHECK(waits.cancelled());
+        CHECK(pool.statistics().respawned == 1);
+        // A polite function ends without that.
+        future<int> polite = pool.submit(fn<&until_stopped>, 7);
+        co_await eventually([&] { return polite.running(); });
+        polite.request_stop();
+        co_await polite.wait();
+        CHECK(polite.cancelled());
+        CHECK(pool.statistics().respawned == 1);
+    }());
+}
+
+TEST_CASE("process_pool: shutdown chooses what becomes of futures that wait", "[CF-EXE-06]") {
+    run([]() -> task<> {
+        process_pool pool({.workers = 1});
+        future<int> runs = pool.submit(fn<&slow>, "/dev/null", 5);
+        co_await eventually([&] { return runs.running(); });
+        future<int> waits = pool.submit(fn<&add>, 1, 1);
+        auto awaited = spawn(pool.call(fn<&add>, 2, 2)); // is accepted, and no future
+        co_await eventually([&] { return pool.statistics().queued == 2; });
+        co_await pool.shutdown({.wait = false, .cancel_pending = true});
+        co_await waits.wait();
+        CHECK(waits.cancelled());
+        CHECK_FALSE(runs.done());
+        auto four = co_await awaited.join();
+        CHECK(four == 4);
+        co_await pool.shutdown(shutdown_options());
+        CHECK(runs.get() == 5);
+        CHECK(pool.statistics().workers.empty());
+    }());
+    // What is left when the pool goes away is not left pending.
+    run([]() -> task<> {
+        std::optional<process_pool> pool(std::in_place, process_pool_options{.workers = 1});
+        future<> runs = pool->submit(fn<&hang>);
+        future<int> waits = pool->submit(fn<&add>, 1, 1);
+        co_await eventually([&] { return runs.running(); });
+        pool.reset();
+        co_await error_of<pool_terminated>(std::move(waits));
+        co_await error_of<pool_terminated>(std::move(runs));
+    }());
+}
+
+TEST_CASE("process_pool: futures that are cancelled at random have one outcome each", "[P1][P3]") {
+    const unsigned seed = std::random_device()();
+    CAPTURE(seed);
+    run([](unsigned s) -> task<> {
+        std::mt19937 random(s);
+        process_pool pool({.workers = 2});
+        std::vector<future<int>> all;
+        for (int i = 0; i != 2000; ++i) {
+            all.push_back(pool.submit(fn<&add>, i, 0));
+            if (random() % 3 == 0)
+                all[random() % all.size()].cancel();
+            if (random() % 40 == 0)
+                all[random() % all.size()].request_stop();
+            if (random() % 16 == 0)
+                co_await yield();
+        }
+        int right = 0;
+        int cancelled = 0;
+        for (std::size_t i = 0; i != all.size(); ++i) {
+            co_await all[i].wait();
+            if (all[i].cancelled())
+                ++cancelled;
+            else
+                right += all[i].get() == static_cast<int>(i) ? 1 : 0;
+        }
+        CHECK(right + cancelled == 2000);
+        CHECK(right > 500);
+        CHECK(cancelled > 100);
+        co_await pool.shutdown();
+    }(seed));
+}
+
 // --- Workers that come and go --------------------------------------------------------------------
 
 TEST_CASE("process_pool: each worker is initialised, those that replace others too",
@@ -408,14 +539,14 @@ TEST_CASE("process_pool: each worker is initialised, those that replace others t
     run([]() -> task<> {
         process_pool pool({.workers = 2}, fn<&prepare>, 3, std::string("abcd"));
         for (int i = 0; i != 6; ++i) {
-            auto seen = co_await pool.submit(fn<&what_is_prepared>);
+            auto seen = co_await pool.call(fn<&what_is_prepared>);
             CHECK(seen == 7);
         }
-        co_await error_of<worker_lost>(pool.submit(fn<&die_by>, SIGKILL));
+        co_await error_of<worker_lost>(pool.call(fn<&die_by>, SIGKILL));
         co_await all_idle(pool, 2);
         std::vector<task<int>> all;
         for (int i = 0; i != 10; ++i)
-            all.push_back(as_task(pool.submit(fn<&what_is_prepared>)));
+            all.push_back(as_task(pool.call(fn<&what_is_prepared>)));
         auto seen = co_await when_all(std::move(all));
         CHECK(seen == std::vector<int>(10, 7));
         co_await pool.shutdown();
@@ -426,16 +557,16 @@ TEST_CASE("process_pool: an initialiser that fails breaks the pool, and says why
           "[P9][CF-PPE-03][MP-POOL-16]") {
     run([]() -> task<> {
         process_pool pool({.workers = 2}, fn<&fail>, 0);
-        auto text = co_await error_of<broken_process_pool>(pool.submit(fn<&add>, 1, 1));
+        auto text = co_await error_of<broken_process_pool>(pool.call(fn<&add>, 1, 1));
         CHECK_THAT(text.what(), Catch::Contains("the initialiser failed: no such thing"));
-        co_await error_of<broken_executor>(pool.submit(fn<&add>, 1, 1)); // and so do later ones
+        co_await error_of<broken_executor>(pool.call(fn<&add>, 1, 1)); // and so do later ones
         // One that dies of it is tried again, but not for ever.
         process_pool dies({.workers = 1, .deaths_before_broken = 3}, fn<&die_by>, SIGKILL);
-        co_await error_of<broken_pool>(dies.submit(fn<&add>, 1, 1));
+        co_await error_of<broken_process_pool>(dies.call(fn<&add>, 1, 1));
         // One that hangs has an end.
         process_pool hangs({.workers = 1, .start_deadline = 500ms, .deaths_before_broken = 1},
                            fn<&hang>);
-        co_await error_of<broken_pool>(hangs.submit(fn<&add>, 1, 1));
+        co_await error_of<broken_process_pool>(hangs.call(fn<&add>, 1, 1));
     }());
 }
 
@@ -445,7 +576,7 @@ TEST_CASE("process_pool: a worker goes home after so many tasks, and no task is 
         process_pool pool({.workers = 1, .max_tasks_per_worker = 2});
         std::vector<task<int>> all;
         for (int i = 0; i != 6; ++i)
-            all.push_back(as_task(pool.submit(fn<&own_pid>)));
+            all.push_back(as_task(pool.call(fn<&own_pid>)));
         auto pids = co_await when_all(std::move(all));
         CHECK(pids[0] == pids[1]);
         CHECK(pids[1] != pids[2]);
@@ -456,9 +587,9 @@ TEST_CASE("process_pool: a worker goes home after so many tasks, and no task is 
         CHECK(s.done == 6);
         CHECK(s.failed == 0);
         // Also with a shutdown before all is done.
-        auto last = spawn(pool.submit(fn<&own_pid>));
-        auto very_last = spawn(pool.submit(fn<&own_pid>));
-        auto after_all = spawn(pool.submit(fn<&own_pid>));
+        auto last = spawn(pool.call(fn<&own_pid>));
+        auto very_last = spawn(pool.call(fn<&own_pid>));
+        auto after_all = spawn(pool.call(fn<&own_pid>));
         co_await eventually([&] { return pool.statistics().done != 6; });
         co_await pool.shutdown();
         int a = co_await last.join();
@@ -475,12 +606,12 @@ TEST_CASE("process_pool: workers come on demand, are reused, and go when they ar
         process_pool pool({.workers = 3, .min_workers = 0, .idle_timeout = 50ms});
         co_await sleep_for(1ms);
         CHECK(pool.statistics().workers.empty());
-        int first = co_await pool.submit(fn<&own_pid>);
-        int second = co_await pool.submit(fn<&own_pid>);
+        int first = co_await pool.call(fn<&own_pid>);
+        int second = co_await pool.call(fn<&own_pid>);
         CHECK(first == second);
         CHECK(pool.statistics().workers.size() <= 1);
         co_await eventually([&] { return pool.statistics().workers.empty(); });
-        int third = co_await pool.submit(fn<&own_pid>);
+        int third = co_await pool.call(fn<&own_pid>);
         CHECK(third != first);
         co_await pool.shutdown();
     }());
@@ -489,13 +620,13 @@ TEST_CASE("process_pool: workers come on demand, are reused, and go when they ar
 TEST_CASE("process_pool: urgent tasks come first") {
     run([]() -> task<> {
         process_pool pool({.workers = 1});
-        int zero = co_await pool.submit(fn<&next_number>);
+        int zero = co_await pool.call(fn<&next_number>);
         CHECK(zero == 1);
-        auto slow_one = spawn(pool.submit(fn<&slow>, "/dev/null", 1));
+        auto slow_one = spawn(pool.call(fn<&slow>, "/dev/null", 1));
         co_await some_running(pool, 1);
-        auto low = spawn(pool.submit({.priority = task_priority::low}, fn<&next_number>));
-        auto normal = spawn(pool.submit(fn<&next_number>));
-        auto high = spawn(pool.submit({.priority = task_priority::high}, fn<&next_number>));
+        auto low = spawn(pool.call({.priority = task_priority::low}, fn<&next_number>));
+        auto normal = spawn(pool.call(fn<&next_number>));
+        auto high = spawn(pool.call({.priority = task_priority::high}, fn<&next_number>));
         int h = co_await high.join();
         int n = co_await normal.join();
         int l = co_await low.join();
@@ -509,13 +640,13 @@ TEST_CASE("process_pool: urgent tasks come first") {
 TEST_CASE("process_pool: if it is told so, one death breaks it", "[CF-PPE-02]") {
     run([]() -> task<> {
         process_pool pool({.workers = 2, .on_worker_death = worker_death::breaks_pool});
-        auto hangs = spawn(pool.submit(fn<&hang>));
+        auto hangs = spawn(pool.call(fn<&hang>));
         co_await some_running(pool, 1);
-        auto waits = spawn(pool.submit(fn<&die_by>, SIGKILL));
+        auto waits = spawn(pool.call(fn<&die_by>, SIGKILL));
         auto text = co_await error_of<broken_process_pool>(waits.join());
         CHECK_THAT(text.what(), Catch::Contains("a worker was lost: killed by signal 9"));
         co_await error_of<broken_process_pool>(hangs.join());
-        co_await error_of<broken_process_pool>(pool.submit(fn<&add>, 1, 1));
+        co_await error_of<broken_process_pool>(pool.call(fn<&add>, 1, 1));
         co_await eventually([&] { return pool.statistics().workers.empty(); });
     }());
 }
@@ -526,19 +657,19 @@ TEST_CASE("process_pool: a worker that dies in the middle fails what it held and
           "[P8]") {
     run([]() -> task<> {
         process_pool pool({.workers = 2});
-        int other = co_await pool.submit(fn<&own_pid>);
+        int other = co_await pool.call(fn<&own_pid>);
         co_await all_idle(pool, 2);
         for (int signal : {SIGKILL, SIGTERM, SIGSEGV}) {
             time_point start = now();
-            auto lost = co_await error_of<worker_lost>(pool.submit(fn<&die_by>, signal));
+            auto lost = co_await error_of<worker_lost>(pool.call(fn<&die_by>, signal));
             CHECK(now() - start < 1s);
             CHECK(lost.pid() != 0);
             CHECK(lost.status().signal() == signal);
             CHECK_FALSE(is_alive(lost.pid()));
-            auto two = co_await pool.submit(fn<&add>, 1, 1);
+            auto two = co_await pool.call(fn<&add>, 1, 1);
             CHECK(two == 2);
         }
-        auto left = co_await error_of<worker_lost>(pool.submit(fn<&leave>, 0));
+        auto left = co_await error_of<worker_lost>(pool.call(fn<&leave>, 0));
         CHECK(left.status() == exit_status::by_exit(0));
         co_await all_idle(pool, 2);
         auto s = pool.statistics();
@@ -552,7 +683,7 @@ TEST_CASE("process_pool: a death costs only what that worker held", "[P8]") {
     run([]() -> task<> {
         process_pool pool({.workers = 2});
         co_await all_idle(pool, 2);
-        auto victim = spawn(pool.submit(fn<&hang>));
+        auto victim = spawn(pool.call(fn<&hang>));
         co_await some_running(pool, 1);
         int pid = 0;
         for (const auto& w : pool.statistics().workers)
@@ -560,7 +691,7 @@ TEST_CASE("process_pool: a death costs only what that worker held", "[P8]") {
                 pid = w.pid;
         std::vector<task<int>> others;
         for (int i = 0; i != 50; ++i)
-            others.push_back(as_task(pool.submit(fn<&add>, i, 0)));
+            others.push_back(as_task(pool.call(fn<&add>, i, 0)));
         ::kill(pid, SIGKILL);
         auto results = co_await when_all(std::move(others));
         CHECK(std::accumulate(results.begin(), results.end(), 0) == 49 * 50 / 2);
@@ -572,10 +703,10 @@ TEST_CASE("process_pool: a death costs only what that worker held", "[P8]") {
 TEST_CASE("process_pool: an idle worker that dies is replaced", "[P8]") {
     run([]() -> task<> {
         process_pool pool({.workers = 1});
-        int first = co_await pool.submit(fn<&own_pid>);
+        int first = co_await pool.call(fn<&own_pid>);
         ::kill(first, SIGKILL);
         co_await eventually([&] { return pool.statistics().respawned == 1; });
-        int second = co_await pool.submit(fn<&own_pid>);
+        int second = co_await pool.call(fn<&own_pid>);
         CHECK(second != first);
         CHECK(pool.statistics().failed == 0);
     }());
@@ -584,7 +715,7 @@ TEST_CASE("process_pool: an idle worker that dies is replaced", "[P8]") {
 TEST_CASE("process_pool: a worker that dies while it starts is replaced", "[P8]") {
     run([]() -> task<> {
         process_pool pool({.workers = 1});
-        auto answer = spawn(pool.submit(fn<&own_pid>));
+        auto answer = spawn(pool.call(fn<&own_pid>));
         co_await eventually([&] { return !pool.statistics().workers.empty(); });
         auto w = pool.statistics().workers.at(0);
         REQUIRE(w.is == state::starting);
@@ -599,11 +730,11 @@ TEST_CASE("process_pool: a death is seen although another process holds the work
           "[P8]") {
     run([]() -> task<> {
         process_pool pool({.workers = 1});
-        co_await pool.submit(fn<&own_pid>);
+        co_await pool.call(fn<&own_pid>);
         time_point start = now();
-        co_await error_of<worker_lost>(pool.submit(fn<&die_with_heir>));
+        co_await error_of<worker_lost>(pool.call(fn<&die_with_heir>));
         CHECK(now() - start < 1s);
-        auto two = co_await pool.submit(fn<&add>, 1, 1);
+        auto two = co_await pool.call(fn<&add>, 1, 1);
         CHECK(two == 2);
     }());
 }
@@ -614,12 +745,12 @@ TEST_CASE("process_pool: a task that may be retried survives its worker", "[P8]"
     const std::string mark = std::string(name) + "/mark";
     run([](const std::string& m) -> task<> {
         process_pool pool({.workers = 1});
-        int first = co_await pool.submit(fn<&own_pid>);
-        int pid = co_await pool.submit({.retry = 1}, fn<&die_once>, m);
+        int first = co_await pool.call(fn<&own_pid>);
+        int pid = co_await pool.call({.retry = 1}, fn<&die_once>, m);
         CHECK(pid != first);
         CHECK(pool.statistics().respawned == 1);
         CHECK(pool.statistics().failed == 0);
-        co_await error_of<worker_lost>(pool.submit({.retry = 1}, fn<&die_by>, SIGKILL));
+        co_await error_of<worker_lost>(pool.call({.retry = 1}, fn<&die_by>, SIGKILL));
         CHECK(pool.statistics().respawned == 3);
     }(mark));
     ::unlink(mark.c_str());
@@ -630,13 +761,13 @@ TEST_CASE("process_pool: deaths without end break it, and everybody learns why",
     run([]() -> task<> {
         process_pool pool({.workers = 1});
         for (int i = 0; i != 4; ++i)
-            co_await error_of<worker_lost>(pool.submit(fn<&die_by>, SIGKILL));
-        auto held = spawn(pool.submit(fn<&die_by>, SIGKILL));
-        auto waiting = spawn(pool.submit(fn<&add>, 1, 1));
+            co_await error_of<worker_lost>(pool.call(fn<&die_by>, SIGKILL));
+        auto held = spawn(pool.call(fn<&die_by>, SIGKILL));
+        auto waiting = spawn(pool.call(fn<&add>, 1, 1));
         co_await error_of<worker_lost>(held.join());
-        auto e = co_await error_of<broken_pool>(waiting.join());
+        auto e = co_await error_of<broken_process_pool>(waiting.join());
         CHECK_THAT(e.what(), Catch::Contains("5 workers died") && Catch::Contains("SIGKILL"));
-        co_await error_of<broken_pool>(pool.submit(fn<&add>, 1, 1));
+        co_await error_of<broken_process_pool>(pool.call(fn<&add>, 1, 1));
         CHECK(pool.statistics().broken);
         CHECK(pool.statistics().workers.empty());
         co_await pool.shutdown();
@@ -648,15 +779,15 @@ TEST_CASE("process_pool: deaths without end break it, and everybody learns why",
 TEST_CASE("process_pool: a queued task that is stopped is withdrawn at once") {
     run([]() -> task<> {
         process_pool pool({.workers = 1});
-        auto busy = spawn(pool.submit({.stop_grace = 0s}, fn<&hang>));
+        auto busy = spawn(pool.call({.stop_grace = 0s}, fn<&hang>));
         co_await some_running(pool, 1);
         time_point start = now();
-        co_await error_of<timeout_error>(with_timeout(10ms, pool.submit(fn<&next_number>)));
+        co_await error_of<timeout_error>(with_timeout(10ms, pool.call(fn<&next_number>)));
         CHECK(now() - start < 1s);
         CHECK(pool.statistics().queued == 0);
         busy.cancel();
         co_await error_of<cancelled_error>(busy.join());
-        auto first = co_await pool.submit(fn<&next_number>);
+        auto first = co_await pool.call(fn<&next_number>);
         CHECK(first == 1); // a new worker, and it never ran
     }());
 }
@@ -664,10 +795,10 @@ TEST_CASE("process_pool: a queued task that is stopped is withdrawn at once") {
 TEST_CASE("process_pool: a running function is told to stop through its token", "[P10]") {
     run([]() -> task<> {
         process_pool pool({.workers = 1});
-        int pid = co_await pool.submit(fn<&own_pid>);
-        co_await error_of<timeout_error>(with_timeout(20ms, pool.submit(fn<&until_stopped>, 1)));
+        int pid = co_await pool.call(fn<&own_pid>);
+        co_await error_of<timeout_error>(with_timeout(20ms, pool.call(fn<&until_stopped>, 1)));
         // It returned by itself: same worker.
-        auto same = co_await pool.submit(fn<&own_pid>);
+        auto same = co_await pool.call(fn<&own_pid>);
         CHECK(same == pid);
         CHECK(pool.statistics().respawned == 0);
     }());
@@ -678,14 +809,14 @@ TEST_CASE("process_pool: after the grace a worker that doesn't stop is killed an
     run([]() -> task<> {
         process_pool pool({.workers = 1});
         auto stops = [&](auto function) -> task<> {
-            int pid = co_await pool.submit(fn<&own_pid>);
+            int pid = co_await pool.call(fn<&own_pid>);
             time_point start = now();
             co_await error_of<timeout_error>(
-                with_timeout(20ms, pool.submit({.stop_grace = 100ms}, function)));
+                with_timeout(20ms, pool.call({.stop_grace = 100ms}, function)));
             CHECK(now() - start >= 120ms);
             CHECK(now() - start < 1s + 120ms);
             CHECK_FALSE(is_alive(pid)); // who asked has waited until it was gone
-            auto next = co_await pool.submit(fn<&own_pid>);
+            auto next = co_await pool.call(fn<&own_pid>);
             CHECK(next != pid);
         };
         co_await stops(fn<&hang>);
@@ -703,7 +834,7 @@ TEST_CASE("process_pool: a function that takes no token delivers if it ends with
         const std::string sign = dir.path("slow");
         bool delivered = false;
         auto body = [&]() -> task<> {
-            delivered = co_await pool.submit({.stop_grace = 30s}, fn<&slow>, sign, 5) == 5;
+            delivered = co_await pool.call({.stop_grace = 30s}, fn<&slow>, sign, 5) == 5;
             co_await sleep_for(1h); // the stop comes here
         };
         auto t = spawn(body());
@@ -722,11 +853,11 @@ TEST_CASE("process_pool: an error in a task that is being stopped is seen, unles
         weft::tests::temp_dir dir;
         const std::string loud_sign = dir.path("loud");
         const std::string polite_sign = dir.path("polite");
-        auto loud = spawn(pool.submit(fn<&until_stopped_then_fail>, loud_sign, false));
+        auto loud = spawn(pool.call(fn<&until_stopped_then_fail>, loud_sign, false));
         co_await is_there(loud_sign);
         loud.cancel();
         co_await error_of<own_error>(loud.join());
-        auto polite = spawn(pool.submit(fn<&until_stopped_then_fail>, polite_sign, true));
+        auto polite = spawn(pool.call(fn<&until_stopped_then_fail>, polite_sign, true));
         co_await is_there(polite_sign);
         polite.cancel();
         co_await error_of<cancelled_error>(polite.join());
@@ -741,11 +872,11 @@ TEST_CASE("process_pool: shutdown finishes what was accepted and refuses the res
         process_pool pool({.workers = 2});
         std::vector<task_handle<int>> all;
         for (int i = 0; i != 20; ++i)
-            all.push_back(spawn(pool.submit(fn<&add>, i, 0)));
+            all.push_back(spawn(pool.call(fn<&add>, i, 0)));
         co_await yield(); // they are in the queue now
         auto end = spawn(pool.shutdown());
         co_await yield();
-        co_await error_of<state_error>(pool.submit(fn<&add>, 1, 1));
+        co_await error_of<state_error>(pool.call(fn<&add>, 1, 1));
         co_await end.join();
         CHECK(pool.statistics().workers.empty());
         int sum = 0;
@@ -759,12 +890,12 @@ TEST_CASE("process_pool: shutdown finishes what was accepted and refuses the res
 TEST_CASE("process_pool: shutdown with a deadline ends whatever runs", "[P10]") {
     run([]() -> task<> {
         process_pool pool({.workers = 4});
-        auto polite = spawn(pool.submit(fn<&until_stopped>, 1));
-        auto deaf = spawn(pool.submit(fn<&hang_deaf>));
-        auto frozen = spawn(pool.submit(fn<&freeze>));
-        auto busy = spawn(pool.submit(fn<&hang>));
+        auto polite = spawn(pool.call(fn<&until_stopped>, 1));
+        auto deaf = spawn(pool.call(fn<&hang_deaf>));
+        auto frozen = spawn(pool.call(fn<&freeze>));
+        auto busy = spawn(pool.call(fn<&hang>));
         co_await some_running(pool, 4);
-        auto queued = spawn(pool.submit(fn<&add>, 1, 1));
+        auto queued = spawn(pool.call(fn<&add>, 1, 1));
         co_await eventually([&] { return pool.statistics().queued == 1; });
         time_point start = now();
         co_await pool.shutdown_for(300ms);
@@ -781,10 +912,10 @@ TEST_CASE("process_pool: shutdown with a deadline ends whatever runs", "[P10]") 
 TEST_CASE("process_pool: a stopped wait for the end doesn't hold the end up") {
     run([]() -> task<> {
         process_pool pool({.workers = 1});
-        auto busy = spawn(pool.submit({.stop_grace = 0s}, fn<&hang>));
+        auto busy = spawn(pool.call({.stop_grace = 0s}, fn<&hang>));
         co_await some_running(pool, 1);
         co_await error_of<timeout_error>(with_timeout(10ms, pool.shutdown()));
-        co_await error_of<state_error>(pool.submit(fn<&add>, 1, 1));
+        co_await error_of<state_error>(pool.call(fn<&add>, 1, 1));
         busy.cancel();
         co_await pool.shutdown();
     }());
@@ -794,10 +925,10 @@ TEST_CASE("process_pool: what is pending when the pool is destroyed fails, and n
           "[P1][P11]") {
     run([]() -> task<> {
         auto pool = std::make_unique<process_pool>(process_pool_options{.workers = 1});
-        auto running = spawn(pool->submit(fn<&hang_deaf>));
-        auto queued = spawn(pool->submit(fn<&add>, 1, 1));
+        auto running = spawn(pool->call(fn<&hang_deaf>));
+        auto queued = spawn(pool->call(fn<&add>, 1, 1));
         co_await some_running(*pool, 1);
-        auto never_awaited = pool->submit(fn<&add>, 1, 1);
+        auto never_awaited = pool->call(fn<&add>, 1, 1);
         time_point start = now();
         pool.reset();
         CHECK(now() - start < 100ms);
@@ -813,13 +944,13 @@ TEST_CASE("process_pool: a runtime may end before its pool", "[P23]") {
     time_point start = clock::now();
     run([](std::unique_ptr<process_pool>& p) -> task<> {
         p = std::make_unique<process_pool>(process_pool_options{.workers = 2});
-        auto lost = spawn(p->submit(fn<&hang>));
+        auto lost = spawn(p->call(fn<&hang>));
         co_await some_running(*p, 1);
     }(pool));
     CHECK(clock::now() - start < 3s);
     CHECK(pool->statistics().workers.empty());
     run([](process_pool& p) -> task<> {
-        co_await error_of<state_error>(p.submit(fn<&add>, 1, 1));
+        co_await error_of<state_error>(p.call(fn<&add>, 1, 1));
         co_await p.shutdown();
     }(*pool));
     pool.reset();
@@ -835,7 +966,7 @@ TEST_CASE("process_pool: a pool that is ended before it began leaves nothing") {
         CHECK(pool.statistics().workers.empty());
         process_pool other({.workers = 2});
         other.terminate();
-        co_await error_of<state_error>(other.submit(fn<&add>, 1, 1));
+        co_await error_of<state_error>(other.call(fn<&add>, 1, 1));
     }());
     // Made in the last turn of its loop.
     run([]() -> task<> {
@@ -857,24 +988,24 @@ TEST_CASE("process_pool: tasks of any loop and plain threads use the same pool")
         int at_home = 0;
         auto elsewhere = [](process_pool& p, loop& there, int& sums, int& returns) -> task<> {
             for (int i = 0; i != 50; ++i) {
-                auto sum = co_await p.submit(fn<&add>, i, 1);
+                auto sum = co_await p.call(fn<&add>, i, 1);
                 sums += sum == i + 1;
                 returns += &this_loop() == &there; // it comes back to where it was
             }
         };
         auto errors = [](process_pool& p) -> task<> {
-            co_await error_of<std::out_of_range>(p.submit(fn<&fail>, 0));
-            co_await error_of<worker_lost>(p.submit(fn<&die_by>, SIGKILL));
-            co_await error_of<timeout_error>(with_timeout(20ms, p.submit(fn<&until_stopped>, 1)));
+            co_await error_of<std::out_of_range>(p.call(fn<&fail>, 0));
+            co_await error_of<worker_lost>(p.call(fn<&die_by>, SIGKILL));
+            co_await error_of<timeout_error>(with_timeout(20ms, p.call(fn<&until_stopped>, 1)));
             co_await error_of<timeout_error>(
-                with_timeout(20ms, p.submit({.stop_grace = 20ms}, fn<&hang>)));
+                with_timeout(20ms, p.call({.stop_grace = 20ms}, fn<&hang>)));
         };
         int from_thread = 0;
-        std::thread plain([&] { from_thread = sync_wait(pool.submit(fn<&add>, 20, 22)); });
+        std::thread plain([&] { from_thread = sync_wait(pool.call(fn<&add>, 20, 22)); });
         auto here = [](process_pool& p) -> task<int> {
             int sums = 0;
             for (int i = 0; i != 50; ++i) {
-                auto sum = co_await p.submit(fn<&add>, i, 2);
+                auto sum = co_await p.call(fn<&add>, i, 2);
                 sums += sum == i + 2;
             }
             co_return sums;
@@ -902,9 +1033,9 @@ TEST_CASE("process_pool: a worker has its channels open and nothing else", "[P12
         std::map<int, bool> seen;
         while (seen.size() != 3) {
             auto both = [] { return std::pair(::getpid(), open_descriptors()); };
-            auto busy = spawn(pool.submit(both));
-            auto other = spawn(pool.submit(both));
-            auto [pid, open] = co_await pool.submit(both);
+            auto busy = spawn(pool.call(both));
+            auto other = spawn(pool.call(both));
+            auto [pid, open] = co_await pool.call(both);
             // The standard streams, the parent's pidfd, tasks, control.
             CHECK(open == std::vector<int>{0, 1, 2, 3, 4, 5});
             seen[pid] = true;
@@ -918,9 +1049,9 @@ TEST_CASE("process_pool: a worker has its channels open and nothing else", "[P12
 TEST_CASE("process_pool: the protocol leaves the standard streams to the program") {
     run([]() -> task<> {
         process_pool pool({.workers = 1});
-        auto got = co_await pool.submit(fn<&close_standard_streams>);
+        auto got = co_await pool.call(fn<&close_standard_streams>);
         CHECK(got == 0); // the input is empty
-        auto two = co_await pool.submit(fn<&add>, 1, 1);
+        auto two = co_await pool.call(fn<&add>, 1, 1);
         CHECK(two == 2);
     }());
 }
@@ -929,11 +1060,11 @@ TEST_CASE("process_pool: statistics show what each worker does") {
     run([]() -> task<> {
         process_pool pool({.workers = 2});
         co_await all_idle(pool, 2);
-        int pid = co_await pool.submit(fn<&own_pid>);
-        auto busy = spawn(pool.submit({.stop_grace = 0s}, fn<&hang>));
-        auto busy_too = spawn(pool.submit({.stop_grace = 0s}, fn<&hang>));
+        int pid = co_await pool.call(fn<&own_pid>);
+        auto busy = spawn(pool.call({.stop_grace = 0s}, fn<&hang>));
+        auto busy_too = spawn(pool.call({.stop_grace = 0s}, fn<&hang>));
         co_await some_running(pool, 2);
-        auto queued = spawn(pool.submit(fn<&add>, 1, 1));
+        auto queued = spawn(pool.call(fn<&add>, 1, 1));
         co_await eventually([&] { return pool.statistics().queued == 1; });
         auto s = pool.statistics();
         REQUIRE(s.workers.size() == 2);

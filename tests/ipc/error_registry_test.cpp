@@ -122,7 +122,6 @@ TEST_CASE("error_registry: weft's errors arrive as what they were") {
     CHECK(arrives(worker_lost(7, exit_status::by_signal(9))));
     CHECK(arrives(worker_lost(7, exit_status::by_exit(0))));
     CHECK(arrives(worker_lost(7, exit_status())));
-    CHECK(arrives(broken_pool("a")));
     CHECK(arrives(pool_terminated()));
     CHECK(arrives(remote_error("type", "text", "trace")));
 }
