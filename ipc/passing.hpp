@@ -48,6 +48,7 @@ public:
 
     [[nodiscard]] std::size_t size() const noexcept { return list_.size(); }
     [[nodiscard]] const std::vector<descriptor>& list() const noexcept { return list_; }
+    [[nodiscard]] std::vector<descriptor> release() noexcept { return std::move(list_); }
 
 private:
     std::vector<descriptor> list_;

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include <weft/ipc/process.hpp>
 
+#include "impl/fork_server.hpp"
 #include "impl/process_record.hpp"
 
 #include <weft/ipc/detail/worker_role.hpp>
+#include <weft/ipc/start_context.hpp>
 #include <weft/runtime/error.hpp>
 #include <weft/runtime/loop.hpp>
 #include <weft/runtime/spawn.hpp>
@@ -27,6 +29,7 @@ process_record::process_record(const process_options& options, const function_en
                                process_arguments& a)
     : name(options.name), identity(family::instance().next_identity()), daemon(options.daemon),
       stop_grace(options.stop_grace),
+      method(options.start == start_method::standard ? get_start_method() : options.start),
       executable(options.executable == nullptr ? "" : options.executable), function(f),
       creator(::getpid()), arguments(a.out.take()), passed(std::move(a.passed)),
       key(options.key == nullptr ? family::instance().key() : options.key->clone()) {
@@ -56,9 +59,10 @@ void process_record::started(child c) {
     stage_ = stage::running;
 }
 
-void process_record::start_failed() noexcept {
+void process_record::not_started() noexcept {
     std::lock_guard lock(mutex_);
-    stage_ = stage::made;
+    if (stage_ == stage::starting)
+        stage_ = stage::made;
 }
 
 std::optional<exit_status> process_record::look_locked() {
@@ -209,6 +213,7 @@ void family::remove(const process_record& r) {
 }
 
 std::vector<std::shared_ptr<process_record>> family::living() {
+    fork_server::instance().look();
     std::vector<std::shared_ptr<process_record>> all;
     {
         std::lock_guard lock(mutex_);
@@ -251,6 +256,7 @@ void family::end() noexcept {
         }
         for (const auto& r : left)
             wait_until(*r, never);
+        fork_server::instance().stop();
     } catch (...) {
         // No memory for the list: they see that their parent has ended.
         static_cast<void>(mutex_);
@@ -302,16 +308,34 @@ process_arguments::process_arguments() { out.carry(passed); }
 
 namespace {
 
+// Between begin_start and started, however that ends.
+class start_guard {
+public:
+    explicit start_guard(process_record& r) : record_(r) { r.begin_start(); }
+    start_guard(const start_guard&) = delete;
+    start_guard& operator=(const start_guard&) = delete;
+    ~start_guard() { record_.not_started(); }
+
+private:
+    process_record& record_;
+};
+
 task<> start_process(std::shared_ptr<process_record> r) {
-    r->begin_start();
-    try {
+    start_guard guard(*r);
+    switch (r->method) {
+    case start_method::fork:
+        r->started(fork_process(*r));
+        break;
+    case start_method::forkserver: {
+        child c = co_await fork_elsewhere(r);
+        r->started(std::move(c));
+        break;
+    }
+    default:
         r->started(spawn_process(*r));
-    } catch (...) {
-        r->start_failed();
-        throw;
+        break;
     }
     family::instance().add(r);
-    co_return;
 }
 
 task<std::optional<exit_status>> join_process(std::shared_ptr<process_record> r,
@@ -350,6 +374,8 @@ task<exit_status> join_to_end(std::shared_ptr<process_record> r) {
 void process::make(const process_options& options, const function_entry& function,
                    detail::process_arguments& arguments) {
     function.check();
+    if (options.start != start_method::standard && name_of(options.start).empty())
+        throw std::invalid_argument("no start method");
     if (options.executable == nullptr)
         detail::require_worker_entry("process");
     if (options.key != nullptr && options.key->size() > detail::longest_key)

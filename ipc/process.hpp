@@ -15,7 +15,8 @@
 //         fmt::print("{} bytes, then it {}\n", answer.size(), s.text());
 //     }
 //
-// The process is this program, started again: main() begins with the line of worker_entry.hpp.
+// The process is this program, started again, or a fork of one that was (start_context.hpp says how
+// to choose): main() begins with the line of worker_entry.hpp.
 // Arguments travel as codec.hpp says, and passing.hpp what is more than bytes; the process gets
 // nothing else but the environment, the standard streams (its input is /dev/null) and the key. What
 // the function gives is dropped. If it throws, the error and its stack are written to standard
@@ -33,8 +34,9 @@
 //               state_error for what doesn't fit: started twice, or by another process than the one
 //               that made it, or by a daemon; joined before it was started; closed while it runs;
 //               used after that.
-// Cost:         starting takes 0.3 to 1 ms, during which the loop waits for the exec; waiting for
-//               the end a request to the ring.
+// Cost:         starting takes 0.3 to 1 ms, during which the loop waits for the exec; by a fork
+//               server a fraction of it, during which the loop goes on. Waiting for the end takes a
+//               request to the ring.
 // Source:       multiprocessing.Process.
 #pragma once
 #include <weft/ipc/detail/process_target.hpp>
@@ -42,6 +44,7 @@
 #include <weft/ipc/secret_bytes.hpp>
 #include <weft/runtime/time.hpp>
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -49,6 +52,14 @@
 #include <vector>
 
 namespace weft::ipc {
+
+/// How a process comes into being: see start_context.hpp.
+enum class start_method : std::uint8_t {
+    standard,   // what is set there; spawn otherwise
+    spawn,      // the program is started again: a clean sheet
+    forkserver, // a helper that was started early forks
+    fork,       // this process forks
+};
 
 struct process_options {
     /// Empty: Process-1 for the first that this process makes, Process-1:2 for the second that it
@@ -59,7 +70,8 @@ struct process_options {
     bool daemon = false;
     /// How long a daemon has between SIGTERM and SIGKILL then.
     duration stop_grace = std::chrono::seconds(5);
-    /// Where this program lies, if another file of it is to be started.
+    start_method start = start_method::standard;
+    /// Where this program lies, if spawn is to start another file of it.
     const char* executable = nullptr;
     /// Its key, if it isn't to be that of this process.
     const secret_bytes* key = nullptr;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include <weft/ipc/shared_memory.hpp>
 
+#include "impl/tracker.hpp"
+
 #include <weft/runtime/error.hpp>
 
 #include <array>
@@ -11,6 +13,7 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include <utility>
 
 namespace weft::ipc {
@@ -56,10 +59,10 @@ shared_memory::shared_memory(descriptor d, std::string name)
     size_ = static_cast<std::size_t>(s.st_size);
 }
 
-shared_memory shared_memory::create(std::size_t size) {
+shared_memory shared_memory::create(std::size_t size, const shared_memory_options& options) {
     while (true) {
         try {
-            return create(size, random_name());
+            return create(size, random_name(), options);
         } catch (const std::system_error& e) {
             if (e.code() != std::errc::file_exists)
                 throw;
@@ -67,19 +70,61 @@ shared_memory shared_memory::create(std::size_t size) {
     }
 }
 
-shared_memory shared_memory::create(std::size_t size, std::string_view name) {
+shared_memory shared_memory::create(std::size_t size, std::string_view name,
+                                    const shared_memory_options& options) {
     require_size(size);
+    if (options.track) {
+        if (auto m = create_tracked(size, name))
+            return std::move(*m);
+    }
     std::string path = kernel_name(name);
     descriptor d(::shm_open(path.c_str(), O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600));
     if (!d)
         throw_errno(errno, "create shared memory", name);
     try {
         allocate(d.get(), size, name);
-        return shared_memory(std::move(d), std::string(name));
+        shared_memory m(std::move(d), std::string(name));
+        if (options.track)
+            m.track();
+        return m;
     } catch (...) {
         ::shm_unlink(path.c_str());
         throw;
     }
+}
+
+void shared_memory::track() {
+    struct stat s{};
+    if (::fstat(fd_.get(), &s) != 0)
+        throw_errno(errno, "look at shared memory", name_);
+    device_ = s.st_dev;
+    inode_ = s.st_ino;
+    detail::tracker::instance().add({name_, device_, inode_});
+    tracked_ = true;
+}
+
+// The name comes when the tracker knows of it, so that there is no moment at which the end of this
+// process would leave it. None if it can't be made so.
+std::optional<shared_memory> shared_memory::create_tracked(std::size_t size,
+                                                           std::string_view name) {
+    if (name.empty() || name.find('/') != std::string_view::npos)
+        return std::nullopt; // shm_open knows how to refuse it
+    descriptor d(::open("/dev/shm", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+    if (!d)
+        return std::nullopt;
+    allocate(d.get(), size, name);
+    const std::string file = "/proc/self/fd/" + std::to_string(d.get());
+    const std::string path = "/dev/shm/" + std::string(name);
+    shared_memory m(std::move(d), std::string(name));
+    m.track();
+    if (::linkat(AT_FDCWD, file.c_str(), AT_FDCWD, path.c_str(), AT_SYMLINK_FOLLOW) != 0) {
+        const int error_number = errno;
+        detail::tracker::instance().remove({m.name_, m.device_, m.inode_});
+        if (error_number == ENOENT) // no /proc
+            return std::nullopt;
+        throw_errno(error_number, "create shared memory", name);
+    }
+    return m;
 }
 
 shared_memory shared_memory::open(std::string_view name) {
@@ -112,6 +157,9 @@ void shared_memory::swap(shared_memory& other) noexcept {
     std::swap(data_, other.data_);
     std::swap(size_, other.size_);
     std::swap(name_, other.name_);
+    std::swap(device_, other.device_);
+    std::swap(inode_, other.inode_);
+    std::swap(tracked_, other.tracked_);
 }
 
 void shared_memory::close() noexcept {
@@ -127,6 +175,8 @@ void shared_memory::unlink() {
         throw state_error("this shared memory has no name");
     if (::shm_unlink(kernel_name(name_).c_str()) != 0)
         throw_errno(errno, "unlink shared memory", name_);
+    if (std::exchange(tracked_, false))
+        detail::tracker::instance().remove({name_, device_, inode_});
 }
 
 } // namespace weft::ipc

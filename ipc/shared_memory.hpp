@@ -18,8 +18,12 @@
 //     }
 //
 // Memory without a name goes away with the last process that has it, whatever ends that process,
-// and nobody can make it smaller. A name stays until somebody calls unlink(). Who writes when is
-// for those who share it to agree upon.
+// and nobody can make it smaller. A name stays until somebody calls unlink(), or until the program
+// is gone if it is tracked. Who writes when is for those who share it to agree upon.
+//
+// Only those that this process made can be tracked. Python's tracker is of another mind: it also
+// takes away what a Python program has merely opened, when that program ends. There,
+// SharedMemory(name, track=False) prevents it since 3.13, resource_tracker.unregister before.
 //
 // Threads:      as a value's; the bytes are as any memory's. Processes: each has a mapping of its
 //               own, at an address of its own. The death of one leaves the bytes as they are.
@@ -34,6 +38,8 @@
 #include <weft/runtime/descriptor.hpp>
 
 #include <cstddef>
+#include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -43,14 +49,23 @@ namespace weft::ipc {
 template <class T>
 struct codec;
 
+struct shared_memory_options {
+    /// The name is taken away when this process and all of its family are gone, however they ended:
+    /// at most two seconds later. A helper process sees to that, which is started when it is first
+    /// needed.
+    bool track = false;
+};
+
 class shared_memory {
 public:
     /// None.
     shared_memory() noexcept = default;
     /// Makes a block of zeros that only this user may open, under a name that is new.
-    [[nodiscard]] static shared_memory create(std::size_t size);
+    [[nodiscard]] static shared_memory create(std::size_t size,
+                                              const shared_memory_options& options = {});
     /// Under this name, which must be free. It has no slash; the kernel's has one in front.
-    [[nodiscard]] static shared_memory create(std::size_t size, std::string_view name);
+    [[nodiscard]] static shared_memory create(std::size_t size, std::string_view name,
+                                              const shared_memory_options& options = {});
     /// What somebody else has made, in its whole size. It must not be made smaller meanwhile.
     [[nodiscard]] static shared_memory open(std::string_view name);
     /// Makes a block of zeros that others get by its descriptor alone.
@@ -72,6 +87,8 @@ public:
     [[nodiscard]] std::size_t size() const noexcept { return size_; }
     /// Without the slash in front; empty if it has none.
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
+    /// Whether the name goes with this process and its family.
+    [[nodiscard]] bool tracked() const noexcept { return tracked_; }
     /// To hand over.
     [[nodiscard]] int fd() const noexcept { return fd_.get(); }
 
@@ -83,11 +100,16 @@ public:
 private:
     friend struct codec<shared_memory>;
     shared_memory(descriptor d, std::string name);
+    [[nodiscard]] static std::optional<shared_memory> create_tracked(std::size_t size,
+                                                                     std::string_view name);
+    void track();
 
     descriptor fd_;
     std::byte* data_ = nullptr;
     std::size_t size_ = 0;
     std::string name_;
+    std::uint64_t device_ = 0, inode_ = 0; // of a tracked one
+    bool tracked_ = false;
 };
 
 } // namespace weft::ipc

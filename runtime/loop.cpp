@@ -2,6 +2,7 @@
 #include <weft/runtime/loop.hpp>
 
 #include <weft/runtime/detail/atomics.hpp>
+#include <weft/runtime/detail/forked.hpp>
 
 #include "impl/buffer_ring.hpp"
 #include "impl/ring.hpp"
@@ -74,6 +75,8 @@ void watch_forks() noexcept {
 }
 
 } // namespace
+
+void detail::note_fork() noexcept { forget_runner_in_child(); }
 
 // Polls the descriptor through which other threads wake a loop that sleeps in its ring.
 struct loop::wake_target : detail::completion_target {

@@ -7,6 +7,7 @@
 #include <csignal>
 #include <fcntl.h>
 #include <spawn.h>
+#include <string>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -99,6 +100,10 @@ child spawn_child(const child_options& options) {
         e != 0)
         throw_errno(e, "spawn", options.path);
 
+    return adopt_child(pid, "spawn", options.path);
+}
+
+child adopt_child(int pid, const char* operation, const char* path) {
     // Until we reap it nobody else can have the pid, unless the program makes the kernel reap by
     // ignoring SIGCHLD: then the pid may be gone (ESRCH), and the status with it.
     int pidfd = pidfd_open(pid);
@@ -108,7 +113,7 @@ child spawn_child(const child_options& options) {
         siginfo_t info;
         while (::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED) < 0 && errno == EINTR) {
         }
-        throw_errno(e, "spawn: pidfd_open", options.path);
+        throw_errno(e, std::string(operation) + ": pidfd_open", path);
     }
     return {pid, descriptor(pidfd)};
 }

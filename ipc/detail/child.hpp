@@ -75,6 +75,9 @@ struct child_options {
 
 [[nodiscard]] child spawn_child(const child_options& options);
 
+/// A child that was just made, by its pid. Kills it if there is no descriptor for it.
+[[nodiscard]] child adopt_child(int pid, const char* operation, const char* path = "");
+
 /// A pidfd of the calling process, for others to see its end.
 [[nodiscard]] descriptor own_pidfd();
 

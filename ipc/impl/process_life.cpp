@@ -2,6 +2,7 @@
 // The side of the process itself: reads the letter, becomes who it says, and calls the function.
 #include "parent_watch.hpp"
 #include "process_record.hpp"
+#include "tracker.hpp"
 
 #include <weft/ipc/detail/stack_trace.hpp>
 #include <weft/ipc/detail/type_name.hpp>
@@ -140,12 +141,13 @@ const worker_role process_role("process", 2, run_process_role, role_kind::proces
 
 void run_whole(task<> t) { weft::run(std::move(t)); }
 
-descriptor write_letter(const process_record& r, bool thread_lasts) {
+descriptor write_letter(const process_record& r, bool thread_lasts, bool has_tracker) {
     family& f = family::instance();
     process_info self = f.self();
     archive_writer letter;
-    ipc::encode(letter, process_letter{r.name, r.identity, self.name(), self.pid(), r.daemon,
-                                       thread_lasts, r.function.id(), r.function.signature()});
+    ipc::encode(letter,
+                process_letter{r.name, r.identity, self.name(), self.pid(), r.daemon, thread_lasts,
+                               has_tracker, r.function.id(), r.function.signature()});
     archive_writer head;
     head.write_count(letter.size());
     head.write(letter.bytes());
@@ -180,6 +182,10 @@ int live(descriptor parent, descriptor letter, descriptor key, std::vector<descr
         key.reset();
         end_with_parent(std::move(watched), about.parent_thread_lasts);
         prepare_traces();
+        if (about.has_tracker && !passed.empty()) {
+            tracker::instance().adopt(std::move(passed.back()));
+            passed.pop_back();
+        }
 
         attachments list(std::move(passed));
         archive_reader in(pages.bytes().subspan(round_up(sizeof(std::uint64_t) + size)));
@@ -192,11 +198,14 @@ int live(descriptor parent, descriptor letter, descriptor key, std::vector<descr
 }
 
 child spawn_process(const process_record& r) {
-    descriptor letter = write_letter(r, on_main_thread());
+    descriptor names = tracker::instance().for_child();
+    descriptor letter = write_letter(r, on_main_thread(), static_cast<bool>(names));
     descriptor key = write_key(r.key);
     std::vector<int> descriptors{letter.get(), key.get()};
     for (const descriptor& d : r.passed.list())
         descriptors.push_back(d.get());
+    if (names)
+        descriptors.push_back(names.get());
     return start_worker(process_role, descriptors,
                         r.executable.empty() ? nullptr : r.executable.c_str());
 }

@@ -26,6 +26,7 @@ public:
     std::string name, identity;
     bool daemon;
     duration stop_grace;
+    start_method method; // never `standard`
     std::string executable;
     const function_entry& function;
     int creator; // the process that made it
@@ -38,7 +39,8 @@ public:
     /// Throws state_error if it can't be started now.
     void begin_start();
     void started(child c);
-    void start_failed() noexcept;
+    /// If started() wasn't called: it may be tried again.
+    void not_started() noexcept;
 
     /// Its end, if it has come.
     [[nodiscard]] std::optional<exit_status> look();
@@ -84,6 +86,7 @@ struct process_letter {
     std::int32_t parent_pid;
     bool daemon;
     bool parent_thread_lasts; // the thread that starts it ends with its process only
+    bool has_tracker;         // its descriptor comes last
     std::uint64_t function, signature;
 };
 
@@ -124,7 +127,7 @@ private:
 };
 
 /// The bytes of a letter and arguments, as memory without a name: the descriptor.
-[[nodiscard]] descriptor write_letter(const process_record& r, bool thread_lasts);
+[[nodiscard]] descriptor write_letter(const process_record& r, bool thread_lasts, bool has_tracker);
 /// A pipe from which the key can be read, to its end.
 [[nodiscard]] descriptor write_key(const secret_bytes& key);
 /// Whether the calling thread is the one with which the process began.
@@ -135,5 +138,7 @@ int live(descriptor parent, descriptor letter, descriptor key, std::vector<descr
 
 /// Starts it anew from the program's file.
 [[nodiscard]] child spawn_process(const process_record& r);
+/// Forks this process, which must have one thread. Doesn't return in the child.
+[[nodiscard]] child fork_process(process_record& r);
 
 } // namespace weft::ipc::detail

@@ -17,6 +17,7 @@ using bytes = std::span<const std::byte>;
 void frame(bytes input);
 void handshake(bytes input);
 void codec(bytes input);
+void fork_server(bytes input);
 void pickle(bytes input);
 void shareable_list(bytes input);
 
@@ -24,11 +25,9 @@ struct target {
     const char* name; // also of its directory in corpus/
     void (*run)(bytes);
 };
-inline constexpr target targets[] = {{"frame", frame},
-                                     {"handshake", handshake},
-                                     {"codec", codec},
-                                     {"pickle", pickle},
-                                     {"shareable_list", shareable_list}};
+inline constexpr target targets[] = {
+    {"frame", frame},   {"handshake", handshake},           {"codec", codec},
+    {"pickle", pickle}, {"shareable_list", shareable_list}, {"fork_server", fork_server}};
 
 inline void must(bool rule, const char* what) {
     if (!rule)

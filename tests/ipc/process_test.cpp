@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "support/io.hpp"
 
-#include <weft/ipc/process.hpp>
+#include <weft/ipc/impl/fork_server.hpp>
+#include <weft/ipc/start_context.hpp>
 #include <weft/ipc/wait_readable.hpp>
 #include <weft/runtime/cancellation.hpp>
 #include <weft/runtime/error.hpp>
@@ -85,13 +86,18 @@ void never_end(int fd_of_nothing) {
         ::poll(nullptr, static_cast<nfds_t>(fd_of_nothing), 1000);
 }
 
+// Those that lead anywhere.
 unsigned open_descriptors() {
     unsigned n = 0;
     DIR* d = ::opendir("/proc/self/fd");
-    while (d != nullptr && ::readdir(d) != nullptr)
-        ++n;
+    while (const dirent* e = ::readdir(d)) {
+        char target[256] = {};
+        std::string name = std::string("/proc/self/fd/") + e->d_name;
+        if (::readlink(name.c_str(), target, sizeof target - 1) > 0)
+            n += std::string(target) == "/dev/null" ? 0 : 1;
+    }
     ::closedir(d);
-    return n - 3; // ., .., and that of the directory
+    return n - 1; // that of the directory
 }
 struct self_portrait {
     std::string name, parent_name, input;
@@ -170,8 +176,8 @@ void stay(int how) {
         asm volatile("");
 }
 // Starts a process from the main thread or from another one, and says who it is.
-task<> start_one_and_wait(connection c, int how, bool on_thread) {
-    process p(fn<&stay>, how);
+task<> start_one_and_wait(connection c, int how, bool on_thread, start_method m) {
+    process p({.start = m}, fn<&stay>, how);
     if (on_thread)
         std::thread([&] { sync_wait(p.start()); }).join();
     else
@@ -217,8 +223,34 @@ bool ends_within(int pidfd, std::chrono::milliseconds d) {
     return ::poll(&p, 1, static_cast<int>(d.count())) == 1;
 }
 
-task<int> exit_code_of(int how) {
-    process p(fn<&end_with>, how);
+// Those that can be used here. The helper of forkserver is gone at the end.
+class methods_here {
+public:
+    methods_here() {
+        for (start_method m : start_methods()) {
+            if (m != start_method::fork || has_one_thread())
+                list_.push_back(m);
+        }
+    }
+    methods_here(const methods_here&) = delete;
+    methods_here& operator=(const methods_here&) = delete;
+    ~methods_here() { ipc::detail::fork_server::instance().stop(); }
+    [[nodiscard]] const std::vector<start_method>& list() const { return list_; }
+
+private:
+    static bool has_one_thread() {
+        DIR* d = ::opendir("/proc/self/task");
+        int n = 0;
+        while (d != nullptr && ::readdir(d) != nullptr)
+            ++n;
+        ::closedir(d);
+        return n == 3; // with . and ..
+    }
+    std::vector<start_method> list_;
+};
+
+task<int> exit_code_of(int how, start_method m) {
+    process p({.start = m}, fn<&end_with>, how);
     co_await p.start();
     co_await p.join();
     co_return p.exit_code().value();
@@ -227,11 +259,12 @@ task<int> exit_code_of(int how) {
 } // namespace
 
 TEST_CASE("process: calls a function, plain or coroutine, with what it was given",
-          "[MP-PROC-01][MP-START-01]") {
-    auto test = []() -> task<> {
+          "[MP-PROC-01][MP-START-01][MP-START-03]") {
+    methods_here methods;
+    auto test = [](start_method m) -> task<> {
         auto [ours, theirs] = make_connection_pair();
         parcel sent{std::move(theirs), {1, 2, 3}, "well"};
-        process p(fn<&answer_parcel>, std::move(sent), 10);
+        process p({.start = m}, fn<&answer_parcel>, std::move(sent), 10);
         CHECK_FALSE(theirs.is_open()); // the parcel had it, and the process has it now
         CHECK_FALSE(sent.back.is_open());
         co_await p.start();
@@ -250,7 +283,7 @@ TEST_CASE("process: calls a function, plain or coroutine, with what it was given
         auto f = [](connection c, const std::vector<char>& v) -> task<> {
             co_await c.send(std::pair(v.size(), v.back()));
         };
-        process q(f, pair.second, large);
+        process q({.start = m}, f, pair.second, large);
         CHECK(pair.second.is_open());
         co_await q.start();
         auto size = co_await pair.first.receive<std::pair<std::size_t, char>>();
@@ -258,7 +291,7 @@ TEST_CASE("process: calls a function, plain or coroutine, with what it was given
         co_await q.join();
 
         // Sockets, files, memory with and without a name.
-        auto m = shared_memory::create_nameless(64);
+        auto nameless = shared_memory::create_nameless(64);
         auto named = shared_memory::create(64);
         auto sockets = unix_stream_pair();
         auto g = [](shared_memory a, shared_memory b, unix_stream u, descriptor d) -> task<> {
@@ -269,19 +302,22 @@ TEST_CASE("process: calls a function, plain or coroutine, with what it was given
                 throw process_exit(1);
         };
         descriptor file(::memfd_create("test", MFD_CLOEXEC));
-        process r(g, m, named, std::move(sockets.second), file);
+        process r({.start = m}, g, nameless, named, std::move(sockets.second), file);
         co_await r.start();
         char name[64];
         std::size_t n = co_await sockets.first.read_some(std::as_writable_bytes(std::span(name)));
         co_await r.join();
         CHECK(r.exit_code() == 0);
         CHECK(std::string(name, n) == named.name());
-        CHECK(m.bytes()[0] == std::byte{1});
+        CHECK(nameless.bytes()[0] == std::byte{1});
         CHECK(named.bytes()[0] == std::byte{2});
         CHECK(::lseek(file.get(), 0, SEEK_END) == 3);
         named.unlink();
     };
-    run_within(30s, test());
+    for (start_method m : methods.list()) {
+        CAPTURE(name_of(m));
+        run_within(30s, test(m));
+    }
 }
 
 TEST_CASE("process: what is more than bytes travels only when a process is made", "[MP-START-11]") {
@@ -300,11 +336,12 @@ TEST_CASE("process: what is more than bytes travels only when a process is made"
 }
 
 TEST_CASE("process: the exit code says how the function ended", "[MP-PROC-05]") {
-    auto test = []() -> task<> {
+    methods_here methods;
+    auto test = [](start_method m) -> task<> {
         redirected output(STDERR_FILENO);
         std::vector<int> codes;
         for (int how = 0; how != 8; ++how)
-            codes.push_back(co_await exit_code_of(how));
+            codes.push_back(co_await exit_code_of(how, m));
         std::string said = output.end();
         CHECK(codes == std::vector{0, 7, 1, 1, 1, 9, -SIGTERM, 1});
         CAPTURE(said);
@@ -315,7 +352,8 @@ TEST_CASE("process: the exit code says how the function ended", "[MP-PROC-05]") 
         CHECK(said.find(":\nint: ") != std::string::npos);
 
         // What it gives is nobody's.
-        process a(fn<&give_a_number>), b(fn<&give_a_number_later>);
+        process a({.start = m}, fn<&give_a_number>);
+        process b({.start = m}, fn<&give_a_number_later>);
         co_await a.start();
         co_await b.start();
         co_await a.join();
@@ -323,20 +361,27 @@ TEST_CASE("process: the exit code says how the function ended", "[MP-PROC-05]") 
         CHECK(a.exit_code() == 0);
         CHECK(b.exit_code() == 0);
     };
-    run_within(30s, test());
+    for (start_method m : methods.list()) {
+        CAPTURE(name_of(m));
+        run_within(30s, test(m));
+    }
 }
 
 TEST_CASE("process: buffered output comes out at its end", "[MP-PROC-13]") {
-    auto test = []() -> task<> {
+    methods_here methods;
+    auto test = [](start_method m) -> task<> {
         auto print = [] { std::fputs("half a line", stdout); };
         redirected output(STDOUT_FILENO);
-        process p(print);
+        process p({.start = m}, print);
         co_await p.start();
         co_await p.join();
         std::string said = output.end();
         CHECK(said == "half a line");
     };
-    run_within(30s, test());
+    for (start_method m : methods.list()) {
+        CAPTURE(name_of(m));
+        run_within(30s, test(m));
+    }
 }
 
 TEST_CASE("process: what fits its state works, and nothing else",
@@ -438,9 +483,10 @@ TEST_CASE("process: knows its name, its parent and the key; gets nothing else",
     CHECK(current_process().name() == "MainProcess");
     CHECK(current_process().pid() == ::getpid());
     CHECK_FALSE(parent_process());
-    auto test = []() -> task<> {
+    methods_here methods;
+    auto test = [](start_method m) -> task<> {
         auto [ours, theirs] = make_connection_pair();
-        process p(fn<&send_portraits>, std::move(theirs), true);
+        process p({.start = m}, fn<&send_portraits>, std::move(theirs), true);
         co_await p.start();
         auto child = co_await ours.receive<self_portrait>();
         auto grandchild = co_await ours.receive<self_portrait>();
@@ -464,8 +510,8 @@ TEST_CASE("process: knows its name, its parent and the key; gets nothing else",
         // A key of its own.
         secret_bytes other("only between us");
         auto pair = make_connection_pair();
-        process q({.daemon = true, .key = &other}, fn<&send_portraits>, std::move(pair.second),
-                  false);
+        process q({.daemon = true, .start = m, .key = &other}, fn<&send_portraits>,
+                  std::move(pair.second), false);
         co_await q.start();
         auto portrait = co_await pair.first.receive<self_portrait>();
         co_await q.join();
@@ -473,27 +519,33 @@ TEST_CASE("process: knows its name, its parent and the key; gets nothing else",
         CHECK(std::string(reinterpret_cast<const char*>(portrait.key.data()),
                           portrait.key.size()) == "only between us");
     };
-    run_within(30s, test());
+    for (start_method m : methods.list()) {
+        CAPTURE(name_of(m));
+        run_within(30s, test(m));
+    }
     CHECK_THROWS_AS(set_authkey(secret_bytes(std::string(5000, 'x'))), std::invalid_argument);
 }
 
 TEST_CASE("process: has as many descriptors with siblings as without", "[MP-PROC-15][P12]") {
-    auto test = []() -> task<> {
+    methods_here methods;
+    auto test = [](start_method m) -> task<> {
         std::vector<unsigned> counts;
         std::vector<process> siblings;
         std::vector<connection> ends;
         for (int i = 0; i != 3; ++i) {
             auto pipe = make_pipe();
-            process p(fn<&portrait_without_loop>, descriptor(pipe.second.release()));
+            process p({.start = m}, fn<&portrait_without_loop>, descriptor(pipe.second.release()));
             co_await p.start();
             std::byte raw[4096];
             std::size_t n = co_await pipe.first.read_some(raw);
             co_await p.join();
             counts.push_back(
                 ipc::decode<self_portrait>(std::span<const std::byte>(raw, n)).descriptors);
+            process_options options;
+            options.start = m;
             for (int k = 0; k != 2; ++k) {
                 auto [ours, theirs] = make_connection_pair();
-                siblings.emplace_back(fn<&until_closed>, std::move(theirs));
+                siblings.emplace_back(options, fn<&until_closed>, std::move(theirs));
                 ends.push_back(std::move(ours));
                 co_await siblings.back().start();
             }
@@ -501,10 +553,20 @@ TEST_CASE("process: has as many descriptors with siblings as without", "[MP-PROC
         ends.clear();
         for (process& p : siblings)
             co_await p.join();
-        // The standard streams, what it was given, and the parent's pidfd.
-        CHECK(counts == std::vector{5u, 5u, 5u});
+        // What it was given, its parent's pidfd, and where it writes.
+        unsigned expected = 2;
+        for (int fd : {STDOUT_FILENO, STDERR_FILENO}) {
+            char target[256] = {};
+            std::string name = "/proc/self/fd/" + std::to_string(fd);
+            bool there = ::readlink(name.c_str(), target, sizeof target - 1) > 0;
+            expected += there && std::string(target) != "/dev/null" ? 1 : 0;
+        }
+        CHECK(counts == std::vector(3, expected));
     };
-    run_within(30s, test());
+    for (start_method m : methods.list()) {
+        CAPTURE(name_of(m));
+        run_within(30s, test(m));
+    }
 }
 
 TEST_CASE("process: that can't be started throws errno and path, and may be tried again", "[P12]") {
@@ -578,11 +640,11 @@ TEST_CASE("process: a daemon has no children", "[MP-PROC-02]") {
 }
 
 TEST_CASE("process: none outlives a parent that is killed", "[P11]") {
-    auto test = []() -> task<> {
+    auto test = [](start_method m) -> task<> {
         for (int how = 0; how != 5; ++how) { // busy, deaf, stopped; and from a thread that is gone
             CAPTURE(how);
             auto [ours, theirs] = make_connection_pair();
-            process p(fn<&start_one_and_wait>, std::move(theirs), how % 3, how >= 3);
+            process p(fn<&start_one_and_wait>, std::move(theirs), how % 3, how >= 3, m);
             co_await p.start();
             auto sentinels = co_await ours.receive_descriptors();
             CHECK_FALSE(ends_within(sentinels.at(0).get(), 0ms));
@@ -591,5 +653,8 @@ TEST_CASE("process: none outlives a parent that is killed", "[P11]") {
             CHECK(ends_within(sentinels.at(0).get(), 2s));
         }
     };
-    run_within(30s, test());
+    for (start_method m : {start_method::spawn, start_method::forkserver}) {
+        CAPTURE(name_of(m));
+        run_within(30s, test(m));
+    }
 }
