@@ -14,6 +14,9 @@
 //         co_return sum;
 //     }
 //
+// map_unordered gives the results as they are ready. A process pool, too, is an executor: there the
+// function is one without state, and a piece of several items is one message each way.
+//
 // Of several sequences the function gets an item each, until the shortest has ended. Input is taken
 // as it is needed, by whoever calls map and then next(), so it may be endless. A function that
 // gives nothing makes a sequence of std::monostate.
@@ -33,6 +36,7 @@
 #pragma once
 #include <weft/executors/detail/invocation.hpp>
 #include <weft/executors/executor.hpp>
+#include <weft/executors/wait.hpp>
 #include <weft/runtime/async_generator.hpp>
 
 #include <cstddef>
@@ -97,6 +101,10 @@ public:
     using piece = mapped_piece<mapped_t<result>>;
     using items = std::vector<std::tuple<V...>>;
 
+    // What is stateless stays so, and can be sent to another process.
+    mapped_call()
+        requires std::default_initializable<F>
+    = default;
     explicit mapped_call(const F& f) : function_(f) {}
 
     piece operator()(std::stop_token asked, items all) {
@@ -128,7 +136,7 @@ public:
     }
 
 private:
-    F function_;
+    [[no_unique_address]] F function_;
 };
 
 // Input, and the pieces that are with the executor, in order.
@@ -172,10 +180,19 @@ public:
     }
     [[nodiscard]] bool empty() const noexcept { return pieces_.empty(); }
     /// The first piece.
-    [[nodiscard]] future<piece> pop() {
-        future<piece> first = std::move(pieces_.front());
-        pieces_.pop_front();
-        return first;
+    [[nodiscard]] future<piece> pop() { return pop(0); }
+    [[nodiscard]] future<piece> pop(std::size_t place) {
+        auto at = pieces_.begin() + static_cast<std::ptrdiff_t>(place);
+        future<piece> taken = std::move(*at);
+        pieces_.erase(at);
+        return taken;
+    }
+    [[nodiscard]] std::vector<future_hold> holds() const {
+        std::vector<future_hold> all;
+        all.reserve(pieces_.size());
+        for (const future<piece>& f : pieces_)
+            all.push_back(f.hold());
+        return all;
     }
     void rethrow_input_error() {
         if (error_)
@@ -231,6 +248,38 @@ async_generator<T> mapped(std::unique_ptr<Source> source, time_point deadline) {
     source->rethrow_input_error();
 }
 
+template <class T, class Source>
+async_generator<T> mapped_as_completed(std::unique_ptr<Source> source, time_point deadline) {
+    while (true) {
+        source->refill();
+        if (source->empty())
+            break;
+        // Kept apart from the futures: who takes a result must be the only one that holds it.
+        std::vector<future_hold> all = source->holds();
+        wait_result done = co_await wait_for_futures(all, return_when::first_completed, deadline);
+        all.clear();
+        if (done.done().empty())
+            throw_future_timeout();
+        future<typename Source::piece> next = source->pop(done.done().front());
+        typename Source::piece results = co_await std::move(next);
+        for (auto& v : results.values)
+            co_yield std::move(v.it);
+        if (results.error)
+            std::rethrow_exception(std::move(results.error));
+    }
+    source->rethrow_input_error();
+}
+
+template <executor E, class F, class... R>
+auto make_map_source(E& ex, const map_options& options, F f, R&&... ranges) {
+    using source = map_source<E, F, std::views::all_t<R>...>;
+    return std::make_unique<source>(ex, options, std::move(f),
+                                    std::views::all(std::forward<R>(ranges))...);
+}
+
+template <class F, class... R>
+using map_item = mapped_t<mapped_result_t<F, std::ranges::range_value_t<std::views::all_t<R>>...>>;
+
 } // namespace detail
 
 /// Gives `f(item of each range...)`, for all items. The first pieces are submitted here and now.
@@ -238,11 +287,8 @@ template <executor E, std::copy_constructible F, std::ranges::input_range... R>
     requires(sizeof...(R) > 0) &&
             detail::callable_somehow<F&, std::ranges::range_value_t<std::views::all_t<R>>...>
 [[nodiscard]] auto map(E& ex, const map_options& options, F f, R&&... ranges) {
-    using source = detail::map_source<E, F, std::views::all_t<R>...>;
-    using T = detail::mapped_t<
-        detail::mapped_result_t<F, std::ranges::range_value_t<std::views::all_t<R>>...>>;
-    auto s = std::make_unique<source>(ex, options, std::move(f),
-                                      std::views::all(std::forward<R>(ranges))...);
+    using T = detail::map_item<F, R...>;
+    auto s = detail::make_map_source(ex, options, std::move(f), std::forward<R>(ranges)...);
     return detail::mapped<T>(std::move(s), options.deadline);
 }
 template <executor E, std::copy_constructible F, std::ranges::input_range... R>
@@ -250,6 +296,22 @@ template <executor E, std::copy_constructible F, std::ranges::input_range... R>
             detail::callable_somehow<F&, std::ranges::range_value_t<std::views::all_t<R>>...>
 [[nodiscard]] auto map(E& ex, F f, R&&... ranges) {
     return weft::map(ex, map_options(), std::move(f), std::forward<R>(ranges)...);
+}
+
+/// The same in the order in which pieces are done.
+template <executor E, std::copy_constructible F, std::ranges::input_range... R>
+    requires(sizeof...(R) > 0) &&
+            detail::callable_somehow<F&, std::ranges::range_value_t<std::views::all_t<R>>...>
+[[nodiscard]] auto map_unordered(E& ex, const map_options& options, F f, R&&... ranges) {
+    using T = detail::map_item<F, R...>;
+    auto s = detail::make_map_source(ex, options, std::move(f), std::forward<R>(ranges)...);
+    return detail::mapped_as_completed<T>(std::move(s), options.deadline);
+}
+template <executor E, std::copy_constructible F, std::ranges::input_range... R>
+    requires(sizeof...(R) > 0) &&
+            detail::callable_somehow<F&, std::ranges::range_value_t<std::views::all_t<R>>...>
+[[nodiscard]] auto map_unordered(E& ex, F f, R&&... ranges) {
+    return weft::map_unordered(ex, map_options(), std::move(f), std::forward<R>(ranges)...);
 }
 
 } // namespace weft

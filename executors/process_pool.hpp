@@ -37,6 +37,7 @@
 #pragma once
 #include <weft/executors/detail/pool_request.hpp>
 #include <weft/executors/executor.hpp>
+#include <weft/ipc/error_registry.hpp>
 #include <weft/ipc/registry.hpp>
 #include <weft/runtime/detail/operation.hpp>
 #include <weft/runtime/time.hpp>
@@ -317,6 +318,32 @@ future<ipc::remote_result_t<F, A...>> process_pool::submit(const submit_options&
 }
 
 static_assert(executor<process_pool>);
+
+namespace detail {
+template <class T>
+class mapped_piece; // of map.hpp
+}
+
+/// So that map() works on process pools.
+template <class T>
+struct ipc::codec<detail::mapped_piece<T>> {
+    static constexpr bool by_parts = true;
+    static void encode(archive_writer& out, const weft::detail::mapped_piece<T>& piece) {
+        out.write_count(piece.values.size());
+        for (const auto& v : piece.values)
+            ipc::encode<T>(out, v.it);
+        ipc::encode<std::exception_ptr>(out, piece.error);
+    }
+    static weft::detail::mapped_piece<T> decode(archive_reader& in) {
+        weft::detail::mapped_piece<T> piece;
+        std::size_t n = in.read_count(least_size_of<T>(), sizeof(T));
+        piece.values.reserve(n);
+        for (std::size_t i = 0; i != n; ++i)
+            piece.values.emplace_back(std::in_place, ipc::decode<T>(in));
+        piece.error = ipc::decode<std::exception_ptr>(in);
+        return piece;
+    }
+};
 
 template <class Rep, class Period>
 detail::pool_shutdown_op process_pool::shutdown_for(std::chrono::duration<Rep, Period> d) noexcept {

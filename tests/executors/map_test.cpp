@@ -11,6 +11,7 @@
 
 #include <catch2/catch.hpp>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <memory>
@@ -87,6 +88,41 @@ TEST_CASE("map: results come in the order of the input, until the shortest has e
     auto first = sync_wait(boxed.next());
     CHECK(**first == 1);
     CHECK_THROWS_AS(map(pool, {.chunk = 0}, square, numbers), std::invalid_argument);
+}
+
+TEST_CASE("map_unordered: results come as they are ready", "[MP-POOL-10]") {
+    thread_pool pool({.threads = 2});
+    gate g;
+    auto waits = [&g](int n) {
+        if (n == 1)
+            g.pass();
+        if (n == 5)
+            g.open();
+        return n;
+    };
+    const std::vector<int> numbers{1, 2, 3, 4, 5};
+    auto results = map_unordered(pool, waits, numbers);
+    std::vector<int> order;
+    while (auto n = sync_wait(results.next()))
+        order.push_back(*n);
+    REQUIRE(order.size() == 5);
+    CHECK(order.front() == 2); // the first one waits for the last
+    std::ranges::sort(order);
+    CHECK(order == numbers);
+    // Pieces stay together, and an error ends it.
+    auto square = [](int n) { return n * n; };
+    CHECK(all(map_unordered(pool, {.chunk = 5}, square, numbers)) == "1 4 9 16 25 end");
+    auto fails = [](int) -> int { throw std::runtime_error("no"); };
+    CHECK(all(map_unordered(pool, fails, numbers)) == "no");
+    gate never_opens;
+    auto stuck = [&](int n) {
+        never_opens.pass();
+        return n;
+    };
+    CHECK(all(map_unordered(pool, {.deadline = now() + 1ms}, stuck, numbers)).find("end") ==
+          std::string::npos);
+    never_opens.open();
+    CHECK_THROWS_AS(map_unordered(pool, {.look_ahead = 0}, square, numbers), std::invalid_argument);
 }
 
 TEST_CASE("map: it looks ahead as far as it is told, so input may be endless", "[CF-EXE-04]") {
