@@ -57,11 +57,15 @@ inline constexpr bool is_lock_free_atomic<std::atomic<T>> = std::atomic<T>::is_a
 } // namespace detail
 
 /// What means the same in every process: bytes that can be copied, and no pointers (of which those
-/// inside of a structure can't be seen from here). And atomics, if they are without a lock.
+/// inside of a structure can't be seen from here). And atomics, if they are without a lock, and
+/// structures that can neither be copied nor moved, because they hold such, or locks.
 template <class T>
 concept shareable =
     detail::is_lock_free_atomic<T> ||
-    (!detail::is_atomic<T> && std::is_trivially_copyable_v<T> &&
+    (!detail::is_atomic<T> &&
+     (std::is_trivially_copyable_v<T> ||
+      (std::is_standard_layout_v<T> && !std::is_copy_constructible_v<T> &&
+       !std::is_move_constructible_v<T>)) &&
      std::is_trivially_destructible_v<T> && !std::is_const_v<T> && !std::is_pointer_v<T> &&
      !std::is_member_pointer_v<T> && !std::is_reference_v<T> && alignof(T) <= 4096);
 
@@ -134,6 +138,13 @@ public:
     explicit shared(const T& value)
         requires std::is_copy_constructible_v<T>
         : array_(std::span<const T>(&value, 1)) {}
+    /// Made there, of these arguments: for what zero bytes aren't yet, as a semaphore.
+    template <class... Args>
+    explicit shared(std::in_place_t, Args&&... args)
+        requires std::is_constructible_v<T, Args...>
+        : shared() {
+        ::new (static_cast<void*>(array_.data())) T(std::forward<Args>(args)...);
+    }
     /// The one that is there.
     explicit shared(shared_memory m) : array_(std::move(m)) {}
 
