@@ -28,7 +28,7 @@ process_pool::process_pool(const process_pool_options& options,
 
 process_pool::~process_pool() { hub_->terminate(); }
 
-void process_pool::terminate() noexcept { hub_->terminate(); }
+void process_pool::terminate(duration grace) noexcept { hub_->terminate(grace); }
 
 process_pool_statistics process_pool::statistics() const { return hub_->statistics(); }
 

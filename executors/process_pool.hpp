@@ -167,8 +167,10 @@ public:
     [[nodiscard]] detail::pool_shutdown_op
     shutdown_for(std::chrono::duration<Rep, Period> d) noexcept;
 
-    /// Kills the workers now; what is queued or running fails with pool_terminated.
-    void terminate() noexcept;
+    /// Kills the workers now; what is queued or running fails with pool_terminated. Doesn't wait.
+    void terminate() noexcept { terminate(duration::zero()); }
+    /// The same by SIGTERM, and SIGKILL when the grace is over.
+    void terminate(duration grace) noexcept;
 
     /// How many workers there may be.
     [[nodiscard]] unsigned size() const noexcept;

@@ -180,12 +180,12 @@ void pool_hub::drop_pending() noexcept {
     schedule_pump();
 }
 
-void pool_hub::terminate() noexcept {
+void pool_hub::terminate(duration grace) noexcept {
     {
         std::lock_guard lock(mutex_);
         if (ended_)
             return;
-        machine_.terminate(loop_.now());
+        machine_.terminate(loop_.now(), grace);
         if (!on_loop() || life_ == nullptr) {
             schedule_pump();
             return;
@@ -389,6 +389,9 @@ void pool_hub::perform(const pool_machine::action& a) noexcept {
         break;
     case kind::send_quit:
         channels_[a.worker]->send_quit();
+        break;
+    case kind::send_term:
+        channels_[a.worker]->send_term();
         break;
     case kind::kill:
         channels_[a.worker]->kill();

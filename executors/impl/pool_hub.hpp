@@ -47,7 +47,7 @@ public:
     void close() noexcept;
     /// Futures that are pending are cancelled.
     void drop_pending() noexcept;
-    void terminate() noexcept;
+    void terminate(duration grace = duration::zero()) noexcept;
     [[nodiscard]] unsigned size() const noexcept { return machine_.workers(); }
     [[nodiscard]] process_pool_statistics statistics() const;
     /// Throws what tasks of a broken pool get.

@@ -315,14 +315,21 @@ void pool_machine::send_idle_home(time_point now) noexcept {
         become_free(idle_.back(), now);
 }
 
-void pool_machine::terminate(time_point now) noexcept {
+void pool_machine::terminate(time_point now, duration grace) noexcept {
     phase_ = phase::ending;
     ask_at_ = kill_at_ = never;
     fail_queue(broken_ ? task_outcome::broken : task_outcome::terminated);
     for (unsigned i = 0; i != workers(); ++i) {
         forget_start(i, now);
-        if (workers_[i].pid != 0)
-            kill(i, kill_reason::ended, now);
+        slot& s = workers_[i];
+        if (s.pid == 0)
+            continue;
+        const bool lives = s.state != worker_state::dying;
+        kill(i, kill_reason::ended, now);
+        if (lives && grace > duration::zero()) {
+            s.actions = bit_of(action_kind::send_term);
+            s.deadline = saturated_sum(now, grace);
+        }
     }
 }
 
@@ -355,8 +362,11 @@ void pool_machine::advance(time_point now) noexcept {
                     go_home(i, now);
                 }
                 break;
-            case worker_state::absent:
             case worker_state::dying:
+                s.deadline = never;
+                act(i, action_kind::kill);
+                break;
+            case worker_state::absent:
                 s.deadline = never;
                 break;
             }
@@ -524,6 +534,8 @@ void pool_machine::kill(unsigned i, kill_reason why, time_point now) noexcept {
     if (s.state == worker_state::dying) {
         if (why == kill_reason::ended) // outweighs the reason that it is already being killed for
             s.reason = why;
+        if (std::exchange(s.deadline, never) != never) // its grace is cut short
+            act(i, action_kind::kill);
         return;
     }
     if (s.state == worker_state::idle)

@@ -62,7 +62,8 @@ public:
         send_task,
         send_stop,
         send_quit,
-        kill, // worker: by SIGKILL; then died()
+        send_term, // worker: SIGTERM
+        kill,      // worker: by SIGKILL; then died()
     };
     struct action {
         action_kind what;
@@ -104,8 +105,8 @@ public:
     /// No new tasks; accepted ones are done. At `ask_at` those still queued fail and those still
     /// running are asked to stop; at `kill_at` the workers are killed.
     void shut_down(time_point ask_at, time_point kill_at, time_point now) noexcept;
-    /// Everything fails, everybody is killed.
-    void terminate(time_point now) noexcept;
+    /// Everything fails, everybody is killed; by SIGTERM first, if they have a grace.
+    void terminate(time_point now, duration grace = duration::zero()) noexcept;
 
     /// Time has passed.
     void advance(time_point now) noexcept;

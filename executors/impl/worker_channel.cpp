@@ -83,6 +83,8 @@ void worker_channel::send_stop(std::uint64_t task) noexcept {
     static_cast<void>(::send(control_.get(), &m, sizeof m, MSG_DONTWAIT | MSG_NOSIGNAL));
 }
 
+void worker_channel::send_term() noexcept { process_.send_signal(SIGTERM); }
+
 void worker_channel::kill() noexcept { process_.send_signal(SIGKILL); }
 
 // --- The task channel ----------------------------------------------------------------------------

@@ -35,6 +35,7 @@ public:
     void send_task(pool_request& call) noexcept;
     void send_stop(std::uint64_t task) noexcept;
     void send_quit() noexcept;
+    void send_term() noexcept;
     void kill() noexcept;
 
 private:

@@ -57,6 +57,9 @@ struct bench {
             case kind::send_quit:
                 quits.push_back(a->worker);
                 break;
+            case kind::send_term:
+                terms.push_back(a->worker);
+                break;
             case kind::kill:
                 kills.push_back(a->worker);
                 break;
@@ -98,7 +101,7 @@ struct bench {
     int spawn_error = 0;
     int spawns = 0;
     std::vector<pool_task*> completed, sent;
-    std::vector<unsigned> stops, quits, kills;
+    std::vector<unsigned> stops, quits, terms, kills;
 };
 
 } // namespace
@@ -487,6 +490,40 @@ TEST_CASE("pool_machine: terminate fails everything and kills everybody", "[P10]
     CHECK(b.m.closed());
 }
 
+TEST_CASE("pool_machine: terminate with a grace asks by SIGTERM and kills at the end of it",
+          "[P10][CF-PPE-10]") {
+    bench b(3);
+    b.start();
+    pool_task t[4];
+    for (auto& x : t)
+        b.submit(x);
+    b.m.terminate(b.now, 2s);
+    b.run();
+    CHECK(b.terms.size() == 3);
+    CHECK(b.kills.empty());
+    CHECK(b.completed == std::vector<pool_task*>{&t[3]}); // at once
+    const pool_task* held = b.m.task_of(0);
+    b.die(0, ipc::exit_status::by_signal(SIGTERM));
+    CHECK(held->outcome == task_outcome::terminated);
+    SECTION("in time") {
+        b.pass(1s);
+        CHECK(b.kills.empty());
+        b.pass(2s);
+        CHECK(b.kills == std::vector<unsigned>{1, 2});
+    }
+    SECTION("or earlier, if it is cut short") {
+        b.m.terminate(b.now);
+        b.run();
+        CHECK(b.kills == std::vector<unsigned>{1, 2});
+        b.pass(1h);
+        CHECK(b.kills.size() == 2);
+    }
+    b.die(1);
+    b.die(2);
+    CHECK(b.m.closed());
+    CHECK(b.spawns == 3);
+}
+
 TEST_CASE("pool_machine: while processes are short it tries again, more and more slowly", "[P16]") {
     bench b(1);
     b.spawn_error = EAGAIN;
@@ -811,6 +848,11 @@ TEST_CASE("pool_machine: every task has one outcome in every order of events", "
                     REQUIRE(holds[w] == nullptr);
                     quitting[w] = true;
                     break;
+                case kind::send_term: // which some ignore
+                    REQUIRE(processes[w] != process::none);
+                    if (pick(2) == 0)
+                        processes[w] = process::killed;
+                    break;
                 case kind::kill:
                     REQUIRE(processes[w] != process::none);
                     processes[w] = process::killed;
@@ -888,7 +930,7 @@ TEST_CASE("pool_machine: every task has one outcome in every order of events", "
         faults = false;
         switch (pick(3)) {
         case 0:
-            m.terminate(now);
+            m.terminate(now, 1s * static_cast<long>(pick(3)));
             break;
         case 1:
             m.shut_down(now + 1s, now + 2s, now);

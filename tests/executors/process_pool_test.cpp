@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include "runtime/stray_errors.hpp"
 #include "support/io.hpp"
 
 #include <weft/executors/error.hpp>
@@ -336,7 +337,8 @@ TEST_CASE("process_pool: a worker may have a pool of its own") {
 
 // --- Errors --------------------------------------------------------------------------------------
 
-TEST_CASE("process_pool: errors arrive as the exceptions that they were", "[CF-PPE-09]") {
+TEST_CASE("process_pool: errors arrive as the exceptions that they were",
+          "[CF-PPE-09][MP-POOL-19]") {
     run([]() -> task<> {
         process_pool pool({.workers = 1});
         auto range = co_await error_of<std::out_of_range>(pool.call(fn<&fail>, 0));
@@ -366,7 +368,8 @@ TEST_CASE("process_pool: errors arrive as the exceptions that they were", "[CF-P
     }());
 }
 
-TEST_CASE("process_pool: what can't be encoded or decoded fails its own task only", "[G-12]") {
+TEST_CASE("process_pool: what can't be encoded or decoded fails its own task only",
+          "[G-12][CF-PPE-04][MP-POOL-18]") {
     run([]() -> task<> {
         process_pool pool({.workers = 1});
         CHECK_THROWS_AS(pool.call(fn<&go>, one_way{7}), std::length_error); // in the parent
@@ -532,6 +535,63 @@ TEST_CASE("process_pool: futures that are cancelled at random have one outcome e
     }(seed));
 }
 
+TEST_CASE("process_pool: terminate ends what runs and drops what waits, however much that is",
+          "[MP-POOL-12][CF-PPE-10]") {
+    run([]() -> task<> {
+        process_pool pool({.workers = 2});
+        std::vector<future<>> running;
+        for (int i = 0; i != 2; ++i)
+            running.push_back(pool.submit(fn<&hang_deaf>)); // it ignores SIGTERM
+        co_await some_running(pool, 2);
+        std::vector<future<int>> waiting;
+        for (int i = 0; i != 10'000; ++i)
+            waiting.push_back(pool.submit(fn<&add>, i, 1));
+        pool.terminate(20ms);
+        int failed = 0;
+        for (future<int>& f : waiting) {
+            auto error = co_await error_of<pool_terminated>(std::move(f));
+            failed += std::string(error.what()).empty() ? 0 : 1;
+        }
+        CHECK(failed == 10'000);
+        for (future<>& f : running)
+            co_await error_of<pool_terminated>(std::move(f));
+        CHECK_THROWS_AS(pool.submit(fn<&add>, 1, 1), state_error);
+        pool.terminate(); // harmless
+        co_await pool.shutdown();
+        CHECK(pool.statistics().workers.empty());
+        process_pool unused({.workers = 1, .min_workers = 0}); // of which none was started
+        unused.terminate(1s);
+        co_await unused.shutdown();
+    }());
+}
+
+TEST_CASE("process_pool: callbacks are told the result, or the error, and a bad one harms nobody",
+          "[MP-POOL-03][MP-POOL-04]") {
+    weft::tests::stray_errors strays;
+    run([]() -> task<> {
+        process_pool pool({.workers = 1});
+        std::vector<std::string> told;
+        future<int> good = pool.submit(fn<&add>, 1, 1);
+        good.on_done([&](const future<int>& f) { told.push_back(std::to_string(f.get())); });
+        good.on_done([](const future<int>&) { throw std::runtime_error("a bad callback"); });
+        future<> bad = pool.submit(fn<&fail>, 0);
+        bad.on_done([&](const future<>& f) {
+            try {
+                f.get();
+            } catch (const std::out_of_range& e) {
+                told.push_back(e.what());
+            }
+        });
+        auto two = co_await good;
+        CHECK(two == 2);
+        co_await bad.wait();
+        CHECK(told == std::vector<std::string>{"2", "no such thing"});
+        auto three = co_await pool.submit(fn<&add>, 1, 2); // it goes on
+        CHECK(three == 3);
+    }());
+    CHECK(strays.texts() == std::vector<std::string>{"a bad callback"});
+}
+
 // --- Workers that come and go --------------------------------------------------------------------
 
 TEST_CASE("process_pool: each worker is initialised, those that replace others too",
@@ -679,7 +739,7 @@ TEST_CASE("process_pool: a worker that dies in the middle fails what it held and
     }());
 }
 
-TEST_CASE("process_pool: a death costs only what that worker held", "[P8]") {
+TEST_CASE("process_pool: a death costs only what that worker held", "[P8][MP-POOL-17]") {
     run([]() -> task<> {
         process_pool pool({.workers = 2});
         co_await all_idle(pool, 2);
