@@ -125,6 +125,7 @@ public:
         {
             short_hold held(lock_);
             take_out(inside_, c);
+            may_fork_.fetch_sub(1, std::memory_order_relaxed); // its pushes have been taken
             c.at_.store(pool_work::place::nowhere, std::memory_order_release);
             last = closing_ && inside_.first == nullptr;
         }
@@ -319,8 +320,11 @@ private:
             return nullptr;
         take_out(queue_, *c);
         queued_.store(queued_.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
-        if (c->stays)
+        if (c->stays) {
             put_in(inside_, *c);
+            // seq_cst, before its thread looks for sleepers: see fence_for_pushes()
+            may_fork_.fetch_add(1, std::memory_order_seq_cst);
+        }
         if (c->stop != nullptr)
             w.stop = *c->stop;
         c->at_.store(c->stays ? pool_work::place::inside : pool_work::place::nowhere,
@@ -349,12 +353,23 @@ private:
     bool steal(worker& w, bool& searching) noexcept;
     void call(worker& w, pool_work& c) noexcept;
     // What was looked for is found.
-    void found(bool& searching) noexcept {
+    void found(bool& searching, const pool_work* what = nullptr) noexcept {
         if (!searching)
             return;
         searching = false;
-        if (idle_.end_search() && has_work())
+        if (!idle_.end_search())
+            return;
+        fence_for_pushes(what != nullptr && what->stays ? 1 : 0);
+        if (has_work())
             help();
+    }
+    // Who pushes into its deque doesn't fence. Whoever has lain down, or doesn't look for work any
+    // more, does it for both before a last look: of the two, one sees the other. `but_for`: so many
+    // haven't begun.
+    void fence_for_pushes(unsigned but_for = 0) const noexcept {
+        // seq_cst: one that begins later looks for sleepers after this
+        if (may_fork_.load(std::memory_order_seq_cst) > but_for)
+            std_atomics::fence_all();
     }
     [[nodiscard]] bool has_work() const noexcept {
         if (queued_.load(std::memory_order_seq_cst) != 0) // see idle_workers
@@ -378,6 +393,7 @@ private:
     }
     void sleep(worker& w, bool searching) noexcept {
         idle_.lie_down(w, searching);
+        fence_for_pushes();
         if (is_wanted(w) || finished()) {
             idle_.get_up(w);
             return;
@@ -452,9 +468,10 @@ private:
         0}; // threads that are. A guess: they are counted in no order
     idle idle_;
 
-    alignas(64) short_lock<> lock_; // for the following
-    list queue_;                    // what outsiders posted
-    list inside_;                   // what stays until it leaves
+    alignas(64) short_lock<> lock_;     // for the following
+    list queue_;                        // what outsiders posted
+    list inside_;                       // what stays until it leaves
+    std::atomic<unsigned> may_fork_{0}; // how many these are
     std::atomic<std::size_t> queued_{0};
     bool closing_ = false;
 };
@@ -568,7 +585,7 @@ bool thread_pool_state::step(worker& w, bool& searching) noexcept {
     bool outside_first = ++w.turns % outsiders_first == 0;
     if (outside_first) {
         if (pool_work* c = pull(w)) {
-            found(searching);
+            found(searching, c);
             call(w, *c);
             return true;
         }
@@ -582,7 +599,7 @@ bool thread_pool_state::step(worker& w, bool& searching) noexcept {
         }
     }
     if (pool_work* c = pull(w)) {
-        found(searching);
+        found(searching, c);
         call(w, *c);
         return true;
     }
@@ -601,8 +618,12 @@ bool thread_pool_state::steal(worker& w, bool& searching) noexcept {
             std_atomics::pause(64);
             return false;
         }
-        if (fork_child* c = victim.deque.steal()) {
-            found(searching);
+        // The end of the search needs a fence, and so does the steal: one for both.
+        bool look_for_more = std::exchange(searching, false) && idle_.end_search();
+        fork_child* c = victim.deque.steal();
+        if (look_for_more && has_work())
+            help();
+        if (c != nullptr) {
             w.run_stolen(*c);
             w.came_out();
             return true;

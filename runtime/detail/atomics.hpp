@@ -20,10 +20,12 @@
 //               thread.
 // Errors:       none; every member is noexcept.
 // Cost:         short_lock: one exchange to take, one store to give back, four bytes.
-// Source:       test-and-set with back-off after Anderson (1990).
+// Source:       test-and-set with back-off after Anderson (1990); fences of which one side pays for
+//               both after "Asymmetric Fences" (P1202, Goldblatt), by membarrier(2).
 #pragma once
 #include <atomic>
 #include <cstdint>
+#include <type_traits>
 
 namespace weft::detail {
 
@@ -39,6 +41,27 @@ struct std_atomics {
     /// few cycles, then gives the processor away, in the end sleeps: the other one may have been
     /// suspended by the kernel, and may have a lower priority than we do.
     static void pause(unsigned round) noexcept;
+
+    /// A store that its thread's next loads come after, as a sequentially consistent one, but only
+    /// for those who call fence_all() between a store and a load of their own: of the two, one sees
+    /// the other's store. It costs a plain store, and fence_all() a system call which makes every
+    /// thread of the process pass a fence.
+    template <class T>
+    static void store_ahead(std::atomic<T>& to, std::type_identity_t<T> value) noexcept {
+        if (fences_reach_all) [[likely]] {
+            to.store(value, std::memory_order_release);
+            std::atomic_signal_fence(std::memory_order_seq_cst); // the compiler keeps the order
+        } else {
+            to.store(value, std::memory_order_seq_cst);
+        }
+    }
+    static void fence_all() noexcept;
+
+    /// Before the first store_ahead(), by whoever makes the threads that use it: asks the kernel
+    /// whether it does that. If it doesn't, store_ahead() has its order by itself.
+    static void prepare_fences() noexcept;
+    /// Changes only while no thread relies on it: see prepare_fences().
+    static bool fences_reach_all;
 };
 
 /// Guards a few instructions. Who holds it neither waits nor suspends.

@@ -35,6 +35,7 @@ fork_runner::fork_runner(post_function mail, timer_heap& timers,
                          help_function announce, wanted_function wanted) noexcept
     : runner(mail, nullptr, &timers), sleepers_(sleepers), news_(news), help_(help),
       announce_(announce), wanted_(wanted) {
+    std_atomics::prepare_fences();
     look_ = look;
     depth = max_depth - fork_depth;
 }

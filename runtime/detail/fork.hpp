@@ -14,8 +14,10 @@
 // Cancellation: stops reach forked children through a chain of stop points, one for each fork; who
 //               sets one announces that to all threads of the pool. They look when they fork, when
 //               they are asked (checkpoint) and before they go to sleep.
-// Errors:       std::bad_alloc when a fork begins. Cost: about ten stores and two exchanges for a
-//               fork whose children aren't stolen; a steal allocates a strand from the recycler.
+// Errors:       std::bad_alloc when a fork begins.
+// Cost:         about ten stores for a fork whose children aren't stolen, and no atomic exchange; a
+//               steal makes one system call (see work_deque.hpp) and allocates a strand from the
+//               recycler.
 // Source:       child stealing with a counter as in TBB; the untouched counter where nothing was
 //               stolen after Cilk 5 (Frigo, Leiserson and Randall, 1998).
 #pragma once

@@ -9,15 +9,18 @@
 //             fmt::print("{}\n", *mine);
 //     }
 //
-// Threads:      steal and looks_empty, any; the rest, the owner's. A push is ordered before what
-//               its thread does next, also for sequentially consistent loads: see push.
+// Threads:      steal and looks_empty, any; the rest, the owner's. A push is ordered before its
+//               thread's next loads, for those who call Atomics::fence_all() before they look here.
 // Cancellation: none.
 // Errors:       reserve gives false if there is no memory; the rest can't fail.
-// Cost:         push and pop: one exchange of the processor's each, without contention. The array
-//               doubles, and stays that large.
+// Cost:         push and pop: plain stores and loads. A steal is one system call: the thief fences
+//               for both. Where the kernel can't do that, push and pop are an exchange of the
+//               processor's each, and a steal costs no call. The array doubles, and stays that
+//               large.
 // Source:       Chase and Lev (2005), with the memory orders of Le, Pop, Cohen and Nardelli,
-//               "Correct and Efficient Work-Stealing for Weak Memory Models" (PPoPP 2013); their
-//               fences are sequentially consistent accesses here, which the thread sanitizer knows.
+//               "Correct and Efficient Work-Stealing for Weak Memory Models" (PPoPP 2013). For
+//               their fences see Atomics::store_ahead; or they are sequentially consistent
+//               accesses, which the thread sanitizer knows, unlike fences that stand alone.
 #pragma once
 #include <weft/runtime/detail/atomics.hpp>
 
@@ -58,7 +61,7 @@ public:
         arrays_->at(b).store(&item, std::memory_order_relaxed);   // published below
         // Pairs with the load in steal(). Not only a release: whoever pushes looks at once whether
         // somebody sleeps, and who goes to sleep looks here.
-        bottom_.store(b + 1, std::memory_order_seq_cst);
+        Atomics::store_ahead(bottom_, b + 1);
     }
 
     /// The newest, or null.
@@ -66,9 +69,10 @@ public:
         std::int64_t b = bottom_.load(std::memory_order_relaxed) - 1; // our own
         if (b < top_seen_)
             return nullptr; // it only grows
-        // seq_cst, as are all accesses to top_: of the owner who takes the last one and a thief who
-        // does, one sees what the other announced.
-        bottom_.store(b, std::memory_order_seq_cst);
+        // Of the owner who takes the last one and a thief who does, one sees what the other
+        // announced. Where both store_ahead() and fence_all() rely on it, loads are seq_cst, as are
+        // all accesses to top_.
+        Atomics::store_ahead(bottom_, b);
         std::int64_t t = top_.load(std::memory_order_seq_cst);
         if (t < b) [[likely]]
             return arrays_->at(b).load(std::memory_order_relaxed); // our own
@@ -85,9 +89,11 @@ public:
         return item;
     }
 
-    /// The oldest; null if there is none, or somebody else was faster.
+    /// The oldest; null if there is none, or somebody else was faster. It begins with a fence for
+    /// all threads.
     [[nodiscard]] T* steal() noexcept {
         std::int64_t t = top_.load(std::memory_order_seq_cst);
+        Atomics::fence_all();
         std::int64_t b = bottom_.load(std::memory_order_seq_cst); // pairs with push()
         if (t >= b)
             return nullptr;
@@ -99,8 +105,8 @@ public:
         return item;
     }
 
-    /// A snapshot, in the order of all pushes and of those who go to sleep. Where the top is old it
-    /// looks fuller than it is.
+    /// A snapshot; after fence_all(), in the order of all pushes and of those who go to sleep. Where
+    /// the top is old it looks fuller than it is.
     [[nodiscard]] bool looks_empty() const noexcept {
         std::int64_t t = top_.load(std::memory_order_relaxed);
         return bottom_.load(std::memory_order_seq_cst) <= t;

@@ -122,6 +122,20 @@ TEST_CASE("on_pool: tasks run there, fork there, and their results come home") {
     }
 }
 
+TEST_CASE("on_pool: forks where the kernel makes no other thread pass a fence") {
+    using detail::std_atomics;
+    std_atomics::prepare_fences();
+    const bool real = std::exchange(std_atomics::fences_reach_all, false);
+    run([]() -> task<> {
+        thread_pool pool({.threads = 3});
+        for (int round = 0; round < 10; ++round) {
+            long f = co_await on(pool, fibonacci(18));
+            CHECK(f == 2584);
+        }
+    }());
+    std_atomics::fences_reach_all = real;
+}
+
 TEST_CASE("on_pool: children run on other threads, and the parent goes on when all have ended") {
     run([]() -> task<> {
         thread_pool pool({.threads = 3});

@@ -174,6 +174,71 @@ TEST_CASE("litmus: fences order what is relaxed") {
     breaks("message passing, no fence after", passing(release, release), "data race");
 }
 
+TEST_CASE(
+    "litmus: who fences for all is ordered with those who store ahead, and they with no other") {
+    auto buffering = [](auto first, auto second, outcomes& seen) {
+        return [=, &seen] {
+            shared<int> x{0};
+            shared<int> y{0};
+            int a = 0;
+            int b = 0;
+            threads(
+                [&] {
+                    first(x);
+                    a = y.load(relaxed);
+                },
+                [&] {
+                    second(y);
+                    b = x.load(relaxed);
+                });
+            keep([&] { seen.emplace(a, b); });
+        };
+    };
+    auto plainly = [](shared<int>& to) { to.store(1, relaxed); };
+    auto ahead = [](shared<int>& to) { atomics::store_ahead(to, 1); };
+    auto fenced = [](shared<int>& to) {
+        to.store(1, relaxed);
+        atomics::fence_all();
+    };
+    outcomes strong;
+    holds("store buffering, one fences for both", buffering(ahead, fenced, strong));
+    CHECK(strong == outcomes{{0, 1}, {1, 0}, {1, 1}});
+    outcomes both;
+    holds("store buffering, both fence for both", buffering(fenced, fenced, both));
+    CHECK(both == outcomes{{0, 1}, {1, 0}, {1, 1}});
+    outcomes cheap;
+    holds("store buffering, both store ahead", buffering(ahead, ahead, cheap));
+    CHECK(cheap.contains({0, 0}));
+    outcomes half;
+    holds("store buffering, one fences for all", buffering(plainly, fenced, half));
+    CHECK(half.contains({0, 0}));
+
+    // Each fence is passed by one thread after the other, and orders them with none but its own.
+    bool seen_by_fence = false;
+    holds("two who store ahead, and a third who fences", [&] {
+        shared<int> x{0};
+        shared<int> y{0};
+        bool fenced_between = false;
+        int a = 0;
+        int b = 0;
+        threads(
+            [&] {
+                atomics::store_ahead(x, 1);
+                a = y.load(relaxed);
+            },
+            [&] {
+                atomics::store_ahead(y, 1);
+                b = x.load(relaxed);
+            },
+            [&] {
+                atomics::fence_all();
+                fenced_between = true;
+            });
+        keep([&] { seen_by_fence |= fenced_between && a == 0 && b == 0; });
+    });
+    CHECK(seen_by_fence);
+}
+
 TEST_CASE("litmus: two readers see two independent writers in different orders, or not") {
     auto readers = [](std::memory_order store, std::memory_order load, bool& differ) {
         return [=, &differ] {

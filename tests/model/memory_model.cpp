@@ -135,6 +135,20 @@ void memory_model::fence(thread_view& t, std::memory_order o) {
     }
 }
 
+void memory_model::go_ahead(thread_view& t) noexcept {
+    see(t.now, t.fenced);
+    t.ahead = t.now;
+}
+
+// What the other one has stored since its last store_ahead() may still be on its way, and what it
+// loads before the next one may have been loaded already: the processor passes a fence, but the
+// compiler has put things in another order.
+void memory_model::fence_for(thread_view& t, thread_view& other) noexcept {
+    see(sequential_, other.ahead);
+    see_through_kernel(t);
+    see(other.fenced, t.now);
+}
+
 void memory_model::see_newest(thread_view& t, location l) noexcept {
     t.now.oldest[l] = static_cast<std::uint16_t>(newest(l));
 }

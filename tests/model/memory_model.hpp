@@ -38,6 +38,8 @@ struct thread_view {
     knowledge now;
     knowledge released; // at its last release fence
     knowledge read;     // by relaxed loads: it counts from the next acquire fence on
+    knowledge ahead;    // at its last store_ahead
+    knowledge fenced;   // by others for all: it counts from the next store_ahead on
 };
 
 class memory_model {
@@ -70,6 +72,10 @@ public:
     /// It has read the newest store, and writes the next one.
     void modify(thread_view& t, location l, bits value, std::memory_order o);
     void fence(thread_view& t, std::memory_order o);
+    /// The thread's next loads come after what it has stored, for those who fence for all.
+    void go_ahead(thread_view& t) noexcept;
+    /// `t` has fenced for all threads, of which `other` is one.
+    void fence_for(thread_view& t, thread_view& other) noexcept;
     /// The newest store is seen from now on, without anything else.
     void see_newest(thread_view& t, location l) noexcept;
     /// The kernel orders those who wait for a word and those who wake them; what they did before

@@ -69,6 +69,11 @@ void atomics::fence(std::memory_order order, const site& at) noexcept {
     search::current().fence(order, at);
 }
 
+void atomics::fence_all(const site& at) noexcept {
+    outside o;
+    search::current().fence_all(at);
+}
+
 doorbell::doorbell() noexcept {
     outside o;
     number_ = search::current().make_bell();
@@ -110,6 +115,11 @@ void store(location l, const void* object, bits value, std::memory_order order,
            const site& at) noexcept {
     outside o;
     search::current().store(l, object, value, order, at);
+}
+
+void store_ahead(location l, const void* object, bits value, const site& at) noexcept {
+    outside o;
+    search::current().store_ahead(l, object, value, at);
 }
 
 bits read_newest(location l, const void* object, std::memory_order order, const char* what,

@@ -146,6 +146,7 @@ void end_location(location l, const void* object) noexcept;
 bits load(location l, const void* object, std::memory_order o, const site& at) noexcept;
 void store(location l, const void* object, bits value, std::memory_order o,
            const site& at) noexcept;
+void store_ahead(location l, const void* object, bits value, const site& at) noexcept;
 /// Reads the newest; the caller writes at once.
 bits read_newest(location l, const void* object, std::memory_order o, const char* what,
                  const site& at) noexcept;
@@ -322,6 +323,12 @@ struct atomics {
     /// thread has read since it last paused, and from then on sees the change.
     static void pause(unsigned round = 0) noexcept;
     static void fence(std::memory_order o, const site& at = site::current()) noexcept;
+    template <class T>
+    static void store_ahead(model::atomic<T>& to, std::type_identity_t<T> value,
+                            const site& at = site::current()) noexcept {
+        detail::store_ahead(to.location_, &to, model::atomic<T>::pack(value), at);
+    }
+    static void fence_all(const site& at = site::current()) noexcept;
 
     /// A futex: waits while the word has this value. The kernel orders the look at the word against
     /// those who wake, and nothing else.
@@ -336,6 +343,16 @@ struct atomics {
                      const site& at = site::current()) noexcept {
         detail::wake_waiters(word.location_, &word, n, at);
     }
+};
+
+/// The same on a kernel that doesn't fence for others.
+struct atomics_without_fences : atomics {
+    template <class T>
+    static void store_ahead(model::atomic<T>& to, std::type_identity_t<T> value,
+                            const site& at = site::current()) noexcept {
+        to.store(value, std::memory_order_seq_cst, at);
+    }
+    static void fence_all() noexcept {}
 };
 
 /// What a thread sleeps on in a model until it is rung for: as an eventfd. It forgets nothing, and

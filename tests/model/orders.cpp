@@ -92,6 +92,8 @@ std::vector<order_site> orders_met(const std::function<void()>& f) {
 }
 
 std::vector<std::memory_order> weaker(const order_site& s) {
+    if (s.operation == "store_ahead") // each half of what it is
+        return {std::memory_order_release, std::memory_order_relaxed};
     bool reads = s.operation != "store";
     bool writes = s.operation != "load" && !s.of_failure;
     switch (s.order) {

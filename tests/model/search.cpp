@@ -223,6 +223,8 @@ void search::begin_thread(actor& a, void (*f)(void*), void* argument) {
     a.state = phase::running;
     a.view.released = {};
     a.view.read = {};
+    a.view.ahead = {};
+    a.view.fenced = {};
     a.seen.clear();
     a.fresh = true;
     a.doing = "begin";
@@ -569,6 +571,38 @@ void search::fence(std::memory_order o, const site& at) {
     o = order_now("fence", o, false, at);
     memory_.fence(view(), o);
     tell("fence {}", name_of(o));
+}
+
+void search::store_ahead(location l, const void* object, bits value, const site& at) {
+    step("store_ahead", at);
+    memory_.touch(view(), l, object);
+    std::memory_order o = order_now("store_ahead", std::memory_order_seq_cst, false, at);
+    // Weakened, it is a release that nothing comes after, or the other way round.
+    memory_.write(view(), l, value, o == std::memory_order_relaxed ? o : std::memory_order_release);
+    if (o != std::memory_order_release)
+        memory_.go_ahead(view());
+    note_seen(l, value);
+    tell("#{} store_ahead {}: {:#x}", l, name_of(o), value);
+}
+
+void search::fence_all(const site& at) {
+    step("fence_all", at);
+    std::memory_order o = order_now("fence_all", std::memory_order_seq_cst, false, at);
+    memory_.fence(view(), o);
+    tell("fence_all {}", name_of(o));
+    if (o != std::memory_order_seq_cst)
+        return;
+    // The others pass it one after the other.
+    for (std::size_t i = 1; i < threads_; ++i) {
+        if (i == running_)
+            continue;
+        if (get(i).state == phase::ended) // it has left everything behind
+            memory_.go_ahead(get(i).view);
+        else
+            step("fence_all", at);
+        memory_.fence_for(view(), get(i).view);
+        tell("fence_all: thread {} has passed it", i);
+    }
 }
 
 search::woken search::wait_while(location l, const void* object, bits expected, bool timed,

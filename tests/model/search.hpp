@@ -60,6 +60,8 @@ public:
     woken wait_while(location l, const void* object, bits expected, bool timed, const site& at);
     void wake(location l, const void* object, unsigned n, const site& at);
     void fence(std::memory_order o, const site& at);
+    void store_ahead(location l, const void* object, bits value, const site& at);
+    void fence_all(const site& at);
     void pause();
     void yield(const site& at);
     void read_plain(const void* p, const site& at);

@@ -12,8 +12,8 @@ struct job {
     plain<int> taken{0}; // by two without order between them: a race
 };
 
-template <std::size_t FirstSize>
-using deque = weft::detail::work_deque<job, atomics, FirstSize>;
+template <class Atomics, std::size_t FirstSize>
+using deque = weft::detail::work_deque<job, Atomics, FirstSize>;
 
 template <class Deque>
 void push(Deque& d, job& j) {
@@ -40,16 +40,18 @@ void nothing_is_left(Deque& d, const job (&jobs)[N]) {
     check(d.looks_empty(), "it is empty");
 }
 
+template <class Atomics>
 void owner_and_thief_want_the_last() {
-    deque<2> d;
+    deque<Atomics, 2> d;
     job jobs[1];
     push(d, jobs[0]);
     threads([&] { take(d.pop()); }, [&] { take(d.steal()); });
     nothing_is_left(d, jobs);
 }
 
+template <class Atomics>
 void one_thief() {
-    deque<2> d;
+    deque<Atomics, 2> d;
     job jobs[2];
     threads(
         [&] {
@@ -65,8 +67,9 @@ void one_thief() {
     nothing_is_left(d, jobs);
 }
 
+template <class Atomics>
 void two_thieves() {
-    deque<2> d;
+    deque<Atomics, 2> d;
     job jobs[2];
     threads(
         [&] {
@@ -79,8 +82,9 @@ void two_thieves() {
 }
 
 /// A slot is used again while a thief still looks at what was in it.
+template <class Atomics>
 void slots_are_used_again() {
-    deque<1> d;
+    deque<Atomics, 1> d;
     job jobs[3];
     threads(
         [&] {
@@ -96,8 +100,9 @@ void slots_are_used_again() {
     nothing_is_left(d, jobs);
 }
 
+template <class Atomics>
 void it_grows_while_a_thief_is_in_it() {
-    deque<1> d;
+    deque<Atomics, 1> d;
     job jobs[3];
     threads(
         [&] {
@@ -112,48 +117,98 @@ void it_grows_while_a_thief_is_in_it() {
     nothing_is_left(d, jobs);
 }
 
-/// As a pool does: who pushes then looks for sleepers, and who lies down then looks for work.
+/// As a pool does: who pushes then looks for sleepers, and who lies down, or looks no longer, then
+/// looks for work.
+template <class Atomics>
 void one_pushes_one_goes_to_sleep() {
-    deque<2> d;
+    deque<Atomics, 2> d;
     job jobs[1];
     atomics::atomic<bool> asleep{false};
+    atomics::atomic<int> goes_on{0}; // for what a thread has stored is seen when it has ended
     bool woken = false, found = false;
     check(d.reserve(1), "there is memory");
     threads(
         [&] {
             d.push(jobs[0]);
             woken = asleep.load();
+            goes_on.store(1, std::memory_order_relaxed);
         },
         [&] {
             asleep.store(true);
+            Atomics::fence_all();
             found = !d.looks_empty();
+        });
+    check(woken || found, "one of them sees the other");
+}
+
+/// A thief doesn't count as looking for work any more before it steals, and looks for more when it
+/// has stolen: the fence in between is the steal's.
+template <class Atomics>
+void one_pushes_one_steals_and_looks() {
+    deque<Atomics, 2> d, other;
+    job jobs[2];
+    atomics::atomic<bool> looks{true};
+    atomics::atomic<int> goes_on{0};
+    bool woken = false, found = false;
+    push(d, jobs[0]);
+    check(other.reserve(1), "there is memory");
+    threads(
+        [&] {
+            other.push(jobs[1]);
+            woken = !looks.load();
+            goes_on.store(1, std::memory_order_relaxed);
+        },
+        [&] {
+            looks.store(false);
+            static_cast<void>(d.steal());
+            found = !other.looks_empty();
         });
     check(woken || found, "one of them sees the other");
 }
 
 constexpr bounds narrow{.stale_reads = 1};
 
-const std::vector<named_model> models{
-    {"work_deque, the last", owner_and_thief_want_the_last},
-    {"work_deque, sleep", one_pushes_one_goes_to_sleep},
-    {"work_deque, one thief", one_thief},
-    {"work_deque, two thieves", two_thieves},
-    {"work_deque, slots used again", slots_are_used_again, narrow},
-    {"work_deque, grows", it_grows_while_a_thief_is_in_it, narrow},
-};
+template <class Atomics>
+std::vector<named_model> models() {
+    return {
+        {"work_deque, the last", owner_and_thief_want_the_last<Atomics>},
+        {"work_deque, sleep", one_pushes_one_goes_to_sleep<Atomics>},
+        {"work_deque, look for more", one_pushes_one_steals_and_looks<Atomics>},
+        {"work_deque, one thief", one_thief<Atomics>},
+        {"work_deque, two thieves", two_thieves<Atomics>},
+        {"work_deque, slots used again", slots_are_used_again<Atomics>, narrow},
+        {"work_deque, grows", it_grows_while_a_thief_is_in_it<Atomics>, narrow},
+    };
+}
 
 } // namespace
 
+// As in the paper, though weaker ones do here: the comparisons are ordered by the loads before
+// them, and the second of steal()'s by the first. Without the acquire in make_room() a thief could
+// read what the owner stores later, and no model here reads a store of the future.
+
 TEST_CASE("work_deque: each item comes out once, to the owner or a thief, and needs its orders") {
-    auto piece = all_hold(models);
-    // As in the paper, though weaker ones do here: the comparisons are ordered by the loads before
-    // them, and the second of steal()'s by the first. Without the acquire in make_room() a thief
-    // could read what the owner stores later, and no model here reads a store of the future.
+    auto piece = all_hold(models<atomics_without_fences>());
     const std::string file = "runtime/detail/work_deque.hpp: ";
     CHECK(piece.not_missed() == std::vector<std::string>{
                                     file + "make_room: load acquire -> relaxed",
                                     file + "pop: compare_exchange seq_cst -> acq_rel",
                                     file + "steal: compare_exchange seq_cst -> acq_rel",
+                                    file + "steal: load seq_cst -> acquire",
+                                });
+}
+
+// Here loads are ordered by fences, and seq_cst only for the case above.
+TEST_CASE("work_deque: the same where thieves fence for its owner") {
+    auto piece = all_hold(models<atomics>());
+    const std::string file = "runtime/detail/work_deque.hpp: ";
+    CHECK(piece.not_missed() == std::vector<std::string>{
+                                    file + "looks_empty: load seq_cst -> acquire",
+                                    file + "make_room: load acquire -> relaxed",
+                                    file + "pop: compare_exchange seq_cst -> acq_rel",
+                                    file + "pop: load seq_cst -> acquire",
+                                    file + "steal: compare_exchange seq_cst -> acq_rel",
+                                    file + "steal: load seq_cst -> acquire",
                                     file + "steal: load seq_cst -> acquire",
                                 });
 }
