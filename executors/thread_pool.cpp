@@ -591,7 +591,7 @@ bool thread_pool_state::step(worker& w, bool& searching) noexcept {
         }
     }
     if (!w.deque.looks_empty() && w.can_steal()) {
-        if (fork_child* c = w.deque.pop()) {
+        if (promise_base* c = w.deque.pop()) {
             found(searching);
             w.run_stolen(*c);
             w.came_out();
@@ -620,7 +620,7 @@ bool thread_pool_state::steal(worker& w, bool& searching) noexcept {
         }
         // The end of the search needs a fence, and so does the steal: one for both.
         bool look_for_more = std::exchange(searching, false) && idle_.end_search();
-        fork_child* c = victim.deque.steal();
+        promise_base* c = victim.deque.steal();
         if (look_for_more && has_work())
             help();
         if (c != nullptr) {

@@ -189,6 +189,11 @@ public:
             frame_.destroy();
     }
     void swap(task& other) noexcept { std::swap(frame_, other.frame_); }
+    /// Destroys what it has.
+    void reset() noexcept {
+        if (auto f = std::exchange(frame_, nullptr))
+            f.destroy();
+    }
 
     /// Whether there is a coroutine that can be awaited.
     explicit operator bool() const noexcept { return static_cast<bool>(frame_); }
@@ -200,6 +205,8 @@ public:
 
     /// For those who write combinators: the frame, which the caller owns from now on.
     [[nodiscard]] handle_type release() noexcept { return std::exchange(frame_, nullptr); }
+    /// The same, but the task goes on to own it.
+    [[nodiscard]] handle_type frame() const noexcept { return frame_; }
 
 private:
     handle_type frame_;

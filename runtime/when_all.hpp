@@ -13,12 +13,14 @@
 // Errors:       when_all: the first error stops the others, is kept until they have ended, and is
 //               thrown; further ones go to the unhandled-error hook. when_all_settled: nothing is
 //               thrown, each has its result.
-// Cost:         a fixed number of awaitables: no allocation besides their frames. A vector: one
-//               array.
+// Cost:         a fixed number of awaitables: no allocation besides their frames. A vector or a
+//               span: one array on a loop, none on a thread pool; and one for the values.
 // Source:       asyncio.gather, but structured: nothing goes on in the background.
 #pragma once
 #include <weft/runtime/detail/fork_all.hpp>
 #include <weft/runtime/detail/join.hpp>
+
+#include <span>
 
 namespace weft {
 
@@ -61,7 +63,9 @@ template <class T>
 class [[nodiscard]] when_all_vector_op : public join_vector<join_policy::all, T> {
 public:
     explicit when_all_vector_op(std::vector<task<T>> t)
-        : join_vector<join_policy::all, T>(when_all_kind, std::move(t)) {}
+        : join_vector<join_policy::all, T>(when_all_kind, t) {}
+    explicit when_all_vector_op(std::span<task<T>> t)
+        : join_vector<join_policy::all, T>(when_all_kind, t) {}
     auto await_resume() {
         if (this->first() != join_scope::none)
             std::rethrow_exception(
@@ -94,7 +98,7 @@ template <class T>
 class [[nodiscard]] when_all_settled_vector_op : public join_vector<join_policy::settled, T> {
 public:
     explicit when_all_settled_vector_op(std::vector<task<T>> t)
-        : join_vector<join_policy::settled, T>(when_all_settled_kind, std::move(t)) {}
+        : join_vector<join_policy::settled, T>(when_all_settled_kind, t) {}
     std::vector<result<T>> await_resume() {
         std::vector<result<T>> results;
         results.reserve(this->members_of_.size());
@@ -116,8 +120,19 @@ template <awaitable... As>
 /// Gives a vector of the values in order; nothing for tasks without one.
 template <class T>
 [[nodiscard]] auto when_all(std::vector<task<T>> tasks) {
-    using op = detail::join_or_fork<detail::when_all_vector_op<T>, detail::fork_all_vector_op<T>>;
-    return detail::deferred<op, std::vector<task<T>>>(std::move(tasks));
+    using tasks_type = std::vector<task<T>>;
+    using op = detail::join_or_fork<detail::when_all_vector_op<T>,
+                                    detail::fork_all_range_op<T, tasks_type>>;
+    return detail::deferred<op, tasks_type>(std::move(tasks));
+}
+/// The same for tasks that are kept elsewhere, in an array of the caller for instance. They are
+/// awaited there, and are empty afterwards.
+template <class T, std::size_t N>
+[[nodiscard]] auto when_all(std::span<task<T>, N> tasks) {
+    using tasks_type = std::span<task<T>>;
+    using op = detail::join_or_fork<detail::when_all_vector_op<T>,
+                                    detail::fork_all_range_op<T, tasks_type>>;
+    return detail::deferred<op, tasks_type>(tasks);
 }
 
 /// Gives a tuple of results.

@@ -80,7 +80,7 @@ template <class T>
 class [[nodiscard]] when_any_vector_op : public join_vector<join_policy::any, T> {
 public:
     explicit when_any_vector_op(std::vector<task<T>> t)
-        : join_vector<join_policy::any, T>(when_any_kind, std::move(t)) {}
+        : join_vector<join_policy::any, T>(when_any_kind, t) {}
     first_of_many<T> await_resume() {
         std::vector<result<T>> results;
         results.reserve(this->members_of_.size());

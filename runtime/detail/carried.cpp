@@ -12,17 +12,15 @@ namespace weft::detail {
 // A branch of a scope on a pool: it has its place in the tree of its thread, which is where stops
 // come from and where its end is told, while its coroutine runs in a strand of its own on whatever
 // thread takes it. Belongs to the branch's thread, but for what `run` and `ended` say.
-class carried : public operation, public fork_child, public recycled {
+class carried : public operation, private continuation, public recycled {
 public:
-    carried(branch& b, const strand& above) noexcept : operation(kind), of_(b), back_(*this) {
+    carried(branch& b, const strand& above) noexcept
+        : operation(kind), continuation(ended), of_(b), back_(*this) {
         child = b.child;
-        root = b.promise;
-        scope = nullptr; // it has none: see run_stolen
-        on_end = ended;
-        root->returns_to = this;
-        root->in = &strand_;
+        b.promise->returns_to = this;
+        b.promise->set_number(fork_scope::none); // it belongs to no fork: see run_stolen
         strand_.frame = b.frame;
-        strand_.promise = root;
+        strand_.promise = b.promise;
         strand_.stops = &stop_;
         strand_.deadline = deadline_of(above).time_since_epoch().count();
         strand_.context = b.context;
@@ -35,7 +33,9 @@ public:
     }
 
     // On the thread that took it.
-    static void run(carried& c, fork_runner& here) noexcept {
+    static void run(promise_base& root, fork_runner& here) noexcept {
+        auto& c = static_cast<carried&>(*root.returns_to);
+        root.in = &c.strand_;
         if (c.stop_.asked.load(std::memory_order_acquire)) { // pairs with the release in cancel()
             std::exchange(c.child, nullptr).destroy();
             c.go_home(ending::stopped);
@@ -52,7 +52,7 @@ private:
 
     // On the thread where it has ended.
     static bool ended(continuation& c, ending e) noexcept {
-        auto& self = static_cast<carried&>(static_cast<fork_child&>(c));
+        auto& self = static_cast<carried&>(c);
         auto& here = static_cast<fork_runner&>(*self.strand_.run_by);
         if (is_traced())
             trace_end(self.strand_);
@@ -95,9 +95,7 @@ private:
     ending how_ = ending::finished;
 };
 
-void run_carried(fork_child& c, fork_runner& here) noexcept {
-    carried::run(static_cast<carried&>(c), here);
-}
+void run_carried(promise_base& root, fork_runner& here) noexcept { carried::run(root, here); }
 
 void start_anywhere(branch& b, strand& above) noexcept {
     auto& here = static_cast<fork_runner&>(*above.run_by);
@@ -117,7 +115,7 @@ void start_anywhere(branch& b, strand& above) noexcept {
         b.run_by->wake(b);
         return;
     }
-    here.share(*c);
+    here.share(*b.promise);
 }
 
 } // namespace weft::detail

@@ -10,10 +10,17 @@
 
 namespace weft::detail {
 
-namespace {
+// A strand that a thief made, and where the child returns to that it stole: one at most is kept
+// for the next theft.
+struct stolen_strand : fork_strand, continuation, recycled {
+    stolen_strand() noexcept : continuation(ended) {}
+    static bool ended(continuation& c, ending how) noexcept;
 
-// A strand that a thief made: one at most is kept for the next theft.
-struct stolen_strand : fork_strand, recycled {};
+    fork_scope* scope = nullptr;
+    std::uint32_t number = 0; // of the child
+};
+
+namespace {
 
 // How deep forks nest on the stack of a pool's thread. Each level takes some hundred bytes.
 constexpr int fork_depth = 256;
@@ -80,16 +87,16 @@ bool fork_runner::can_steal() noexcept {
     return true;
 }
 
-void fork_runner::run_stolen(fork_child& c) noexcept {
-    if (c.scope == nullptr) {
-        run_carried(c, *this);
+void fork_runner::run_stolen(promise_base& root) noexcept {
+    if (root.number() == fork_scope::none) {
+        run_carried(root, *this);
         return;
     }
-    fork_scope& scope = *c.scope;
+    auto& scope = static_cast<fork_scope&>(static_cast<frame_continuation&>(*root.returns_to));
     // acquire: pairs with who announced
     if (scope.reached(news_.load(std::memory_order_acquire))) {
-        scope.drop(c);
-        if (scope.left_.fetch_sub(1, std::memory_order_acq_rel) == 1) { // see child_ended
+        scope.drop(root, root.number());
+        if (scope.left_.fetch_sub(1, std::memory_order_acq_rel) == 1) { // see stolen_strand::ended
             take_over(*scope.strand_);
             scope.go_on(*this);
             if (is_traced())
@@ -99,16 +106,17 @@ void fork_runner::run_stolen(fork_child& c) noexcept {
         return;
     }
     auto& s = static_cast<stolen_strand&>(*std::exchange(spare_, nullptr));
+    s.scope = &scope;
+    s.number = root.number();
     s.stops = &scope;
     s.deadline = scope.strand_->deadline;
     s.context = scope.context();
     if (s.context != nullptr)
         retain_context(s.context);
-    c.on_end = scope.end_of(c);
-    c.root->returns_to = &c;
-    c.root->in = &s;
-    s.frame = c.child;
-    s.promise = c.root;
+    root.returns_to = &s;
+    root.in = &s;
+    s.frame = frame_of(root);
+    s.promise = &root;
     begin_strand(s);
 }
 
@@ -152,16 +160,37 @@ bool fork_scope::stop_here(fork_runner& r) noexcept {
 }
 
 void fork_scope::suspend() noexcept {
-    strand_->frame = frame_;
-    strand_->promise = promise_;
-    strand_->awaiting_at = awaited_at_;
+    strand_->frame = frame_of(*promise);
+    strand_->promise = promise;
+    strand_->awaiting_at = awaiting_at;
+}
+
+// The stack is deep: all but the first are for others, or for this thread as if it were another.
+bool fork_scope::run_first_later(fork_runner& r, promise_base& root) noexcept {
+    root.returns_to = this;
+    root.in = strand_;
+    hand_out(1);
+    r.transfer(*strand_, frame_of(root));
+    return true;
 }
 
 // The parent can't take back what is in the deque of a thread that goes on with something else: all
 // children from `first` on are run by others, or by this thread as if it were another.
 void fork_scope::hand_out(std::uint32_t first) noexcept {
-    children_[first - 1].on_end = end_of(children_[first - 1]);
+    on_end = ended_here;
     handed_out_ = count_ - first;
+}
+
+// Child i, which is `next`, isn't to run any more, nor are those behind it; or it was stolen, if
+// that is null. Gives what run() does.
+bool fork_scope::end_early(std::uint32_t i, promise_base* next, fork_runner& r) noexcept {
+    for (; next != nullptr; next = r.deque.pop()) {
+        drop(*next, i);
+        if (++i == count_)
+            return leave(r);
+    }
+    handed_out_ = count_ - i;
+    return !join(r) || leave(r);
 }
 
 // True: all have ended.
@@ -204,12 +233,13 @@ bool fork_scope::leave(fork_runner& r) noexcept {
 
 void fork_scope::go_on(fork_runner& r) noexcept {
     if (!leave(r))
-        r.transfer(*strand_, frame_);
+        r.transfer(*strand_, frame_of(*promise));
 }
 
 // A child that never ran.
-void fork_scope::drop(fork_child& c) noexcept {
-    std::exchange(c.child, nullptr).destroy();
+void fork_scope::drop(promise_base& root, std::uint32_t i) noexcept {
+    frame_of(root).destroy();
+    type_.forget(*this, i);
     stopped_.store(true, std::memory_order_relaxed); // ordered by the counter, as is the next
     special_.store(true, std::memory_order_relaxed);
 }
@@ -224,32 +254,44 @@ void fork_scope::note_failure(std::uint32_t i, fork_runner& r) noexcept {
     }
 }
 
-void fork_scope::child_ended(fork_child& c, ending how, bool failed) noexcept {
-    fork_scope& self = *c.scope;
-    auto& r = static_cast<fork_runner&>(*runner::current());
-    if (failed)
-        self.note_failure(static_cast<std::uint32_t>(&c - self.children_), r);
+// A child has ended, and its parent isn't below it on the stack.
+void fork_scope::note_end(std::uint32_t i, ending how, fork_runner& r) noexcept {
     if (how == ending::stopped) {
-        self.stopped_.store(true, std::memory_order_relaxed); // ordered by the counter
-        self.special_.store(true, std::memory_order_relaxed);
+        type_.forget(*this, i);
+        stopped_.store(true, std::memory_order_relaxed); // ordered by the counter
+        special_.store(true, std::memory_order_relaxed);
+    } else if (type_.failed(*this, i)) {
+        note_failure(i, r);
     }
-    auto& s = static_cast<fork_strand&>(*std::exchange(r.current_strand, nullptr));
-    if (&s == self.strand_) {
-        if (self.has_variables())
-            self.restore_variables();
-        if (self.join(r))
-            self.go_on(r);
-        return;
-    }
-    if (is_traced())
-        trace_end(s);
-    r.leave_here(s);
-    delete static_cast<stolen_strand*>(&s);
-    // acq_rel: whoever is last sees what all others did
-    if (self.left_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
-        r.take_over(*self.strand_);
+    r.current_strand = nullptr;
+}
+
+bool fork_scope::ended_here(continuation& c, ending how) noexcept {
+    auto& self = static_cast<fork_scope&>(static_cast<frame_continuation&>(c));
+    auto& r = static_cast<fork_runner&>(*runner::current());
+    self.note_end(self.count_ - self.handed_out_ - 1, how, r);
+    if (self.has_variables())
+        self.restore_variables();
+    if (self.join(r))
         self.go_on(r);
+    return false;
+}
+
+bool stolen_strand::ended(continuation& c, ending how) noexcept {
+    auto& self = static_cast<stolen_strand&>(c);
+    auto& r = static_cast<fork_runner&>(*runner::current());
+    fork_scope& scope = *self.scope;
+    scope.note_end(self.number, how, r);
+    if (is_traced())
+        trace_end(self);
+    r.leave_here(self);
+    delete &self;
+    // acq_rel: whoever is last sees what all others did
+    if (scope.left_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+        r.take_over(*scope.strand_);
+        scope.go_on(r);
     }
+    return false;
 }
 
 // Children copy the variables of their parent, and are others to locks. One that runs in its strand

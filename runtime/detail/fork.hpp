@@ -30,7 +30,6 @@
 
 namespace weft::detail {
 
-class fork_runner;
 class fork_scope;
 
 /// Where a stop is asked of everything below, on whatever thread that runs.
@@ -68,18 +67,6 @@ struct fork_strand : strand {
     fork_strand* previous_here = nullptr;
 };
 
-struct fork_child : continuation {
-    // Not all to null: there are many of these, and they are soon filled.
-    fork_child() noexcept : continuation(ended_on_stack) {}
-
-    promise_base* root; // of the child's coroutine
-    fork_scope* scope;  // null: it is no child of a fork; see start_anywhere
-
-private:
-    /// Whoever runs it on its stack sees that it has ended.
-    static bool ended_on_stack(continuation&, ending) noexcept { return false; }
-};
-
 /// A thread of a pool.
 class fork_runner : public runner {
 public:
@@ -99,7 +86,7 @@ public:
     /// It has ended, or goes elsewhere.
     void leave_here(fork_strand& s) noexcept;
     /// Runs a child that was taken from a deque, this thread's or another's.
-    void run_stolen(fork_child& c) noexcept;
+    void run_stolen(promise_base& root) noexcept;
     /// False: there is no memory for the strand of a stolen child. Ask later.
     [[nodiscard]] bool can_steal() noexcept;
     /// Passes on the stops that were announced. Only while no strand runs.
@@ -118,8 +105,8 @@ public:
     }
     /// Puts something where all threads find it. Precondition: there is room for it in the deque,
     /// and no fork of this thread is going to take its children back.
-    void share(fork_child& c) noexcept {
-        deque.push(c);
+    void share(promise_base& root) noexcept {
+        deque.push(root);
         call_for_help();
     }
     /// A stop point was set.
@@ -127,10 +114,11 @@ public:
     /// Whether a strand belongs to this thread, which has to be there for it.
     [[nodiscard]] bool has_strands() const noexcept { return here_ != nullptr; }
 
-    work_deque<fork_child> deque;
+    work_deque<promise_base> deque; // the roots of children
 
 private:
     friend class fork_scope;
+    friend struct stolen_strand;
 
     void come_here(fork_strand& s) noexcept;
     void take_over(fork_strand& s) noexcept;
@@ -145,8 +133,10 @@ private:
     void call_for_help() noexcept {
         // seq_cst, with the push before: see idle_workers
         std::uint32_t n = sleepers_.load(std::memory_order_seq_cst);
-        if (n >= 1u << 16 && n % (1u << 16) == 0) [[unlikely]]
-            help_(*this);
+        if (n >= 1u << 16) [[unlikely]] {
+            if (n % (1u << 16) == 0)
+                help_(*this);
+        }
     }
 
     const std::atomic<std::uint32_t>& sleepers_;
@@ -161,8 +151,8 @@ private:
     fork_strand* spare_ = nullptr;   // for the next steal
 };
 
-/// Runs what start_anywhere has put into a deque.
-void run_carried(fork_child& c, fork_runner& here) noexcept;
+/// Runs what start_anywhere has put into a deque: its number is fork_scope::none.
+void run_carried(promise_base& root, fork_runner& here) noexcept;
 
 /// Whether the caller is a coroutine whose children others may steal.
 inline bool can_fork() noexcept {
@@ -170,11 +160,19 @@ inline bool can_fork() noexcept {
     return r != nullptr && r->current_strand != nullptr && r->current_strand->roams;
 }
 
-/// What a coroutine waits on while its children run. The part without types.
-class fork_scope : private stop_point {
+/// What a scope has to know of its children's types.
+struct fork_type {
+    /// Whether child i, which has ended, did so with an error.
+    bool (*failed)(const fork_scope&, std::uint32_t i) noexcept;
+    /// The frame of child i is gone.
+    void (*forget)(fork_scope&, std::uint32_t i) noexcept;
+};
+
+/// What a coroutine waits on while its children run. The part without types. It is also where those
+/// of them return to that run in the parent's strand: one after the other.
+class fork_scope : private frame_continuation, private stop_point {
 public:
     static constexpr std::uint32_t none = ~std::uint32_t{0};
-    using end_function = continuation::end_function;
 
     fork_scope(const fork_scope&) = delete;
     fork_scope& operator=(const fork_scope&) = delete;
@@ -183,109 +181,111 @@ public:
     [[nodiscard]] std::uint32_t first() const noexcept {
         return first_.load(std::memory_order_relaxed); // all have ended
     }
-    [[nodiscard]] std::source_location awaited_at() const noexcept { return awaited_at_; }
+    /// Whether a child has failed or was stopped.
+    [[nodiscard]] bool special() const noexcept {
+        return special_.load(std::memory_order_relaxed); // all have ended
+    }
+    [[nodiscard]] std::source_location awaited_at() const noexcept { return awaiting_at; }
 
 protected:
-    /// `ends`: what is called at the end of each child, or one function for all of them.
-    fork_scope(std::uint32_t n, const end_function* ends, bool one_for_all) noexcept
-        : count_(n), ends_(ends), one_end_(one_for_all) {}
+    fork_scope(std::uint32_t n, const fork_type& t) noexcept : count_(n), type_(t) {}
     ~fork_scope() = default;
 
     /// The first half of await_suspend. False: a stop is pending, and the frames get unwound.
     template <weft_promise P>
-    bool begin(std::coroutine_handle<P> h, std::source_location where) {
-        promise_base& p = h.promise();
-        strand_ = static_cast<fork_strand*>(p.in);
-        frame_ = h;
-        promise_ = &p;
-        awaited_at_ = where;
+    [[gnu::always_inline]] bool begin(std::coroutine_handle<P> h, std::source_location where,
+                                      std::uint32_t n) {
+        promise = &h.promise();
+        awaiting_at = where;
+        strand_ = static_cast<fork_strand*>(promise->in);
         auto& r = static_cast<fork_runner&>(*strand_->run_by);
         if (r.has_news() || strand_->stop_pending()) [[unlikely]] {
             if (stop_here(r))
                 return false;
         }
-        if (!r.deque.reserve(count_)) [[unlikely]]
+        if (!r.deque.reserve(n)) [[unlikely]]
             throw std::bad_alloc();
         clean_at.store(r.news_seen_, std::memory_order_relaxed); // else we would not be here
         above = strand_->stops;
         strand_->stops = this;
-        if (has_variables()) [[unlikely]]
+        if (strand_->context != nullptr || strand_->identity != 0) [[unlikely]]
             keep_variables();
         return true;
     }
 
-    /// The second half; gives whether the coroutine stays suspended. `failed(i)` tells whether
-    /// child i, which has ended, did so with an error.
-    template <class Failed>
-    bool run(Failed failed) noexcept {
-        auto& r = static_cast<fork_runner&>(*strand_->run_by);
-        for (std::uint32_t i = count_; --i != 0;)
-            r.deque.push(children_[i]);
-        if (count_ != 1)
+    /// The second half; gives whether the coroutine stays suspended. `of.root(i)` is the promise of
+    /// child i, and `of.failed(i)` says whether it has ended with an error. `n`: the number of
+    /// children once more, which the compiler may know here.
+    template <class Children>
+    [[gnu::always_inline]] bool run(const Children& of, std::uint32_t n) noexcept {
+        fork_strand& s = *strand_;
+        auto& r = static_cast<fork_runner&>(*s.run_by);
+        if (n != 1) {
+            r.deque.push(n - 1, [this, &of, n](std::size_t k) -> promise_base& {
+                auto i = static_cast<std::uint32_t>(n - 1 - k);
+                promise_base& root = of.root(i);
+                root.returns_to = this;
+                root.set_number(i);
+                return root;
+            });
             r.call_for_help();
-        for (std::uint32_t i = 0;;) {
-            fork_child& c = children_[i];
-            c.root->returns_to = &c;
-            c.root->in = strand_;
-            if (r.depth >= runner::max_depth) [[unlikely]] {
-                hand_out(i + 1);
-                r.transfer(*strand_, c.child);
-                return true;
-            }
-            ++r.depth;
-            c.child.resume();
-            --r.depth;
-            if (!c.child.done()) [[unlikely]] { // it waits, or is being stopped
-                hand_out(i + 1);
-                return true;
-            }
-            if (has_variables()) [[unlikely]]
-                restore_variables();
-            if (failed(i)) [[unlikely]]
-                note_failure(i, r);
-            if (++i == count_)
-                break;
-            fork_child* next = r.deque.pop();
-            if (next == nullptr) { // stolen, and so are those behind it
-                handed_out_ = count_ - i;
-                return !join(r) || leave(r);
-            }
-            WEFT_ASSERT(next == &children_[i], "a deque gave back another child than expected");
-            if (asked.load(std::memory_order_relaxed)) [[unlikely]] { // set by us, or a hint
-                for (;; next = r.deque.pop()) {
-                    if (next == nullptr) {
-                        handed_out_ = count_ - i;
-                        return !join(r) || leave(r);
-                    }
-                    drop(*next);
-                    if (++i == count_)
-                        return leave(r);
-                }
-            }
         }
-        strand_->stops = const_cast<stop_point*>(above);
-        if (kept_ || special_.load(std::memory_order_relaxed)) [[unlikely]] // set by this thread
-            return leave(r);
-        return false;
+        if (r.depth >= runner::max_depth) [[unlikely]]
+            return run_first_later(r, of.root(0));
+        ++r.depth;
+        bool look_twice = kept_;
+        promise_base* root = &of.root(0);
+        for (std::uint32_t i = 0;;) {
+            root->returns_to = this;
+            root->in = &s;
+            std::coroutine_handle<> running = frame_of(*root);
+            running.resume();
+            if (!running.done()) [[unlikely]] { // it waits, or is being stopped
+                hand_out(i + 1);
+                --r.depth;
+                return true;
+            }
+            if (s.context != nullptr || s.identity != 0) [[unlikely]] {
+                restore_variables();
+                look_twice = true;
+            }
+            if (of.failed(i)) [[unlikely]] {
+                note_failure(i, r);
+                look_twice = true;
+            }
+            if (++i == n)
+                break;
+            root = r.deque.pop();
+            // Stolen, and so are those behind it; or a stop was asked, by us, or as a hint.
+            if (root == nullptr || asked.load(std::memory_order_relaxed)) [[unlikely]] {
+                --r.depth;
+                return end_early(i, root, r);
+            }
+            WEFT_ASSERT(root->number() == i, "a deque gave back another child than expected");
+        }
+        --r.depth;
+        s.stops = const_cast<stop_point*>(above);
+        return look_twice && leave(r);
     }
-
-    /// A child has ended that wasn't run on the stack of its parent.
-    static void child_ended(fork_child& c, ending how, bool failed) noexcept;
-
-    fork_child* children_ = nullptr; // set by who has them
 
 private:
     friend class fork_runner;
+    friend struct stolen_strand;
 
     [[nodiscard]] context_data* context() const noexcept { return kept_ ? context_ : nullptr; }
     [[nodiscard]] bool stop_here(fork_runner& r) noexcept;
     void suspend() noexcept;
+    [[nodiscard]] bool run_first_later(fork_runner& r, promise_base& root) noexcept;
     void hand_out(std::uint32_t first) noexcept;
+    [[nodiscard]] bool end_early(std::uint32_t i, promise_base* next, fork_runner& r) noexcept;
     [[nodiscard]] bool join(fork_runner& r) noexcept;
     [[nodiscard]] bool leave(fork_runner& r) noexcept;
     void go_on(fork_runner& r) noexcept;
-    void drop(fork_child& c) noexcept;
+    void drop(promise_base& root, std::uint32_t i) noexcept;
     void note_failure(std::uint32_t i, fork_runner& r) noexcept;
+    void note_end(std::uint32_t i, ending how, fork_runner& r) noexcept;
+    /// A child has ended in the parent's strand, but not on the stack of its parent.
+    static bool ended_here(continuation& c, ending how) noexcept;
     [[nodiscard]] bool has_variables() const noexcept {
         return strand_->context != nullptr || strand_->identity != 0 || kept_;
     }
@@ -293,24 +293,16 @@ private:
     void restore_variables() noexcept;
     void give_back_variables() noexcept;
 
-    [[nodiscard]] end_function end_of(const fork_child& c) const noexcept {
-        return ends_[one_end_ ? 0 : &c - children_];
-    }
-
-    std::uint32_t count_;
+    const std::uint32_t count_;
     std::uint32_t handed_out_ = 0; // children that others run, or will
-    const end_function* ends_;
+    const fork_type& type_;
     fork_strand* strand_ = nullptr; // of the coroutine that waits
-    std::coroutine_handle<> frame_;
-    promise_base* promise_ = nullptr;
-    std::source_location awaited_at_;
     // What was handed out counts down from 0; who waits adds their number, and waits if that isn't
     // 0.
     std::atomic<std::int32_t> left_{0};
     std::atomic<std::uint32_t> first_{none};
     std::atomic<bool> stopped_{false}; // a child was
     std::atomic<bool> special_{false}; // something failed or was stopped
-    bool one_end_;
     bool kept_ = false;
     // Of the parent's strand, while children run in it, if anything was kept.
     bool own_context_;

@@ -3,14 +3,16 @@
 // the one for a loop, which is made when it is awaited.
 //
 // Threads:      those of a pool. Cancellation: see fork.hpp. Errors: as when_all's.
-// Cost:         see fork.hpp; an array for a run-time number of children. Source: none.
+// Cost:         see fork.hpp. Source: none.
 #pragma once
 #include <weft/runtime/detail/fork.hpp>
 #include <weft/runtime/result.hpp>
 
 #include <array>
+#include <cstddef>
 #include <exception>
 #include <memory>
+#include <span>
 #include <tuple>
 #include <vector>
 
@@ -22,37 +24,30 @@ protected:
     ~fork_all_scope() = default;
 
     template <class T>
-    void adopt(fork_child& c, task<T> t) noexcept {
-        auto h = t.release();
-        c.child = h;
-        c.root = &h.promise();
-        c.scope = this;
+    [[nodiscard]] static outcome<T>& result_of(promise_base& root) noexcept {
+        static_assert(alignof(task_promise<T>) <= alignof(std::max_align_t), "see frame_of()");
+        return static_cast<task_promise<T>&>(root).result;
     }
+    /// Precondition: it has one.
     template <class T>
-    [[nodiscard]] static outcome<T>& result_of(const fork_child& c) noexcept {
-        return static_cast<task_promise<T>*>(c.root)->result;
-    }
-    template <class T>
-    static bool ended(continuation& c, ending e) noexcept {
-        auto& self = static_cast<fork_child&>(c);
-        child_ended(self, e, e == ending::finished && result_of<T>(self).failed());
-        return false;
-    }
-    template <class T>
-    static unit_for<T> value_of(const fork_child& c) {
+    static unit_for<T> value_of(promise_base& root) {
         if constexpr (std::is_void_v<T>)
             return unit();
         else
-            return result_of<T>(c).take();
+            return static_cast<T&&>(result_of<T>(root).value());
     }
-    /// Destroys a child's frame. An error that didn't leave the scope is reported.
+    /// An error that didn't leave the scope.
     template <class T>
-    void dispose(fork_child& c) noexcept {
-        if (!c.child)
+    void report_what_is_left(promise_base& root) noexcept {
+        if (result_of<T>(root).failed())
+            report(result_of<T>(root).take_error());
+    }
+    template <class T>
+    void dispose(promise_base* root) noexcept {
+        if (root == nullptr)
             return;
-        if (result_of<T>(c).failed()) [[unlikely]]
-            report(result_of<T>(c).take_error());
-        c.child.destroy();
+        report_what_is_left<T>(*root);
+        frame_of(*root).destroy();
     }
 
 private:
@@ -62,85 +57,122 @@ private:
 template <class... Ts>
 class [[nodiscard]] fork_all_op : public fork_all_scope {
 public:
-    explicit fork_all_op(task<Ts>... tasks) noexcept : fork_all_scope(sizeof...(Ts), ends, false) {
-        children_ = members_.data();
-        std::size_t i = 0;
-        (adopt<Ts>(members_[i++], std::move(tasks)), ...);
-    }
+    explicit fork_all_op(task<Ts>... tasks) noexcept
+        : fork_all_scope(sizeof...(Ts), type), roots_{&tasks.release().promise()...} {}
     ~fork_all_op() {
-        std::size_t i = 0;
-        (dispose<Ts>(members_[i++]), ...);
+        if (special()) [[unlikely]] {
+            std::size_t i = 0;
+            (dispose<Ts>(roots_[i++]), ...);
+        } else {
+            for (promise_base* root : roots_)
+                frame_of(*root).destroy();
+        }
     }
     [[nodiscard]] bool await_ready() const noexcept { return sizeof...(Ts) == 0; }
     template <weft_promise P>
-    bool await_suspend(std::coroutine_handle<P> h, std::source_location where) {
-        return !begin(h, where) || run([this](std::uint32_t i) noexcept {
-            static_cast<void>(this); // an empty pack has no use for it
-            std::size_t at = 0;
-            return ((at++ == i && result_of<Ts>(members_[i]).failed()) || ...);
-        });
+    [[gnu::always_inline]] bool await_suspend(std::coroutine_handle<P> h,
+                                              std::source_location where) {
+        return !begin(h, where, sizeof...(Ts)) || run(*this, sizeof...(Ts));
     }
     std::tuple<unit_for<Ts>...> await_resume() {
-        if (first() != none) [[unlikely]] {
-            std::exception_ptr e;
-            std::size_t i = 0;
-            ((i == first() ? void(e = result_of<Ts>(members_[i]).take_error()) : void(), ++i), ...);
-            std::rethrow_exception(std::move(e));
-        }
+        if (first() != none) [[unlikely]]
+            std::rethrow_exception(first_error());
         return values(std::index_sequence_for<Ts...>());
     }
 
 private:
-    static constexpr end_function ends[] = {ended<Ts>..., nullptr};
+    friend fork_scope;
 
+    static const fork_type type;
+
+    [[nodiscard]] promise_base& root(std::uint32_t i) const noexcept { return *roots_[i]; }
+    [[nodiscard]] bool failed(std::uint32_t i) const noexcept {
+        std::uint32_t at = 0;
+        return ((at++ == i && result_of<Ts>(*roots_[i]).failed()) || ...);
+    }
+    std::exception_ptr first_error() noexcept {
+        std::exception_ptr e;
+        std::uint32_t i = 0;
+        ((i == first() ? void(e = result_of<Ts>(*roots_[i]).take_error()) : void(), ++i), ...);
+        return e;
+    }
     template <std::size_t... I>
     std::tuple<unit_for<Ts>...> values(std::index_sequence<I...>) {
-        return std::tuple<unit_for<Ts>...>(value_of<Ts>(members_[I])...);
+        return std::tuple<unit_for<Ts>...>(value_of<Ts>(*roots_[I])...);
     }
 
-    std::array<fork_child, sizeof...(Ts)> members_;
+    std::array<promise_base*, sizeof...(Ts)> roots_; // null: the frame is gone
 };
 
-template <class T>
-class [[nodiscard]] fork_all_vector_op : public fork_all_scope {
+template <class... Ts>
+const fork_type fork_all_op<Ts...>::type{
+    [](const fork_scope& s, std::uint32_t i) noexcept {
+        return static_cast<const fork_all_op&>(s).failed(i);
+    },
+    [](fork_scope& s, std::uint32_t i) noexcept {
+        static_cast<fork_all_op&>(s).roots_[i] = nullptr;
+    },
+};
+
+/// Of a run-time number: `Tasks` owns them (a vector), or is a view of them (a span).
+template <class T, class Tasks>
+class [[nodiscard]] fork_all_range_op : public fork_all_scope {
 public:
-    explicit fork_all_vector_op(std::vector<task<T>> tasks)
-        : fork_all_vector_op(tasks, std::make_unique<fork_child[]>(tasks.size())) {}
-    ~fork_all_vector_op() {
-        for (std::size_t i = 0; i < size_; ++i)
-            dispose<T>(members_[i]);
+    explicit fork_all_range_op(Tasks tasks) noexcept
+        : fork_all_scope(static_cast<std::uint32_t>(tasks.size()), type), tasks_(std::move(tasks)) {
     }
-    [[nodiscard]] bool await_ready() const noexcept { return size_ == 0; }
+    ~fork_all_range_op() {
+        if (special()) [[unlikely]]
+            report_what_is_left();
+        for (task<T>& t : tasks_)
+            t.reset();
+    }
+    [[nodiscard]] bool await_ready() const noexcept { return tasks_.empty(); }
     template <weft_promise P>
     bool await_suspend(std::coroutine_handle<P> h, std::source_location where) {
-        return !begin(h, where) ||
-               run([this](std::uint32_t i) noexcept { return result_of<T>(members_[i]).failed(); });
+        auto n = static_cast<std::uint32_t>(tasks_.size());
+        return !begin(h, where, n) || run(*this, n);
     }
     auto await_resume() {
         if (first() != none) [[unlikely]]
-            std::rethrow_exception(result_of<T>(members_[first()]).take_error());
+            std::rethrow_exception(result_of<T>(root(first())).take_error());
         if constexpr (!std::is_void_v<T>) {
             std::vector<T> values;
-            values.reserve(size_);
-            for (std::size_t i = 0; i < size_; ++i)
-                values.push_back(result_of<T>(members_[i]).take());
+            values.reserve(tasks_.size());
+            for (task<T>& t : tasks_)
+                values.push_back(value_of<T>(t.frame().promise()));
             return values;
         }
     }
 
 private:
-    static constexpr end_function ends[] = {ended<T>};
+    friend fork_scope;
 
-    fork_all_vector_op(std::vector<task<T>>& tasks, std::unique_ptr<fork_child[]> members)
-        : fork_all_scope(static_cast<std::uint32_t>(tasks.size()), ends, true),
-          members_(std::move(members)), size_(tasks.size()) {
-        children_ = members_.get();
-        for (std::size_t i = 0; i < size_; ++i)
-            adopt<T>(members_[i], std::move(tasks[i]));
+    static const fork_type type;
+
+    [[nodiscard]] promise_base& root(std::uint32_t i) const noexcept {
+        return tasks_[i].frame().promise();
+    }
+    [[nodiscard]] bool failed(std::uint32_t i) const noexcept {
+        return result_of<T>(root(i)).failed();
+    }
+    void report_what_is_left() noexcept {
+        for (task<T>& t : tasks_)
+            if (t)
+                fork_all_scope::report_what_is_left<T>(t.frame().promise());
     }
 
-    std::unique_ptr<fork_child[]> members_;
-    std::size_t size_;
+    Tasks tasks_; // empty: the frame is gone
+};
+
+template <class T, class Tasks>
+const fork_type fork_all_range_op<T, Tasks>::type{
+    [](const fork_scope& s, std::uint32_t i) noexcept {
+        return static_cast<const fork_all_range_op&>(s).failed(i);
+    },
+    [](fork_scope& s, std::uint32_t i) noexcept {
+        static_cast<void>(static_cast<fork_all_range_op&>(s).tasks_[i].release());
+    },
 };
 
 /// One of two operations that are made of the same: `Fork` if the coroutine that awaits it runs on
@@ -149,7 +181,7 @@ template <class Join, class Fork>
 class [[nodiscard]] join_or_fork {
 public:
     template <class... Args>
-    explicit join_or_fork(Args&&... args) : forks_(can_fork()) {
+    [[gnu::always_inline]] explicit join_or_fork(Args&&... args) : forks_(can_fork()) {
         if (forks_)
             std::construct_at(&fork_, std::forward<Args>(args)...);
         else
@@ -167,8 +199,9 @@ public:
         return forks_ ? fork_.await_ready() : join_.await_ready();
     }
     template <weft_promise P>
-    bool await_suspend(std::coroutine_handle<P> h,
-                       std::source_location where = std::source_location::current()) {
+    [[gnu::always_inline]] bool
+    await_suspend(std::coroutine_handle<P> h,
+                  std::source_location where = std::source_location::current()) {
         return forks_ ? fork_.await_suspend(h, where) : join_.await_suspend(h, where);
     }
     decltype(auto) await_resume() { return forks_ ? fork_.await_resume() : join_.await_resume(); }

@@ -15,6 +15,7 @@
 
 #include <array>
 #include <cstddef>
+#include <span>
 #include <tuple>
 #include <vector>
 
@@ -126,7 +127,8 @@ protected:
 template <join_policy Policy, class T>
 class join_vector : public join_scope {
 public:
-    join_vector(const operation_type& kind, std::vector<task<T>> tasks)
+    /// Takes them out of the span.
+    join_vector(const operation_type& kind, std::span<task<T>> tasks)
         : join_scope(kind, Policy), members_of_(tasks.size()) {
         for (std::size_t i = 0; i < tasks.size(); ++i)
             members_of_[i].template set<T>(*this, i, std::move(tasks[i]));

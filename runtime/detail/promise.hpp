@@ -7,6 +7,7 @@
 #pragma once
 #include <weft/runtime/detail/runner.hpp>
 
+#include <bit>
 #include <concepts>
 #include <coroutine>
 #include <cstdint>
@@ -48,9 +49,9 @@ struct promise_base {
             promise_base& p = h.promise();
             continuation* c = p.returns_to;
             if (c->on_end == nullptr) [[likely]] {
-                // Started inline, the frame is null here, and this changes nothing: the starter
-                // looks at done().
-                p.in->run_by->next_frame = static_cast<frame_continuation*>(c)->frame;
+                // Null: it was started inline, and the starter looks at done().
+                if (auto frame = static_cast<frame_continuation*>(c)->frame)
+                    p.in->run_by->next_frame = frame;
             } else {
                 c->on_end(*c, ending::finished);
             }
@@ -68,7 +69,19 @@ struct promise_base {
 
     continuation* returns_to = nullptr;
     strand* in = nullptr;
+
+    // Before it begins it is in no strand, and whoever starts it may keep a number there.
+    void set_number(std::uint32_t n) noexcept { in = std::bit_cast<strand*>(std::uintptr_t{n}); }
+    [[nodiscard]] std::uint32_t number() const noexcept {
+        return static_cast<std::uint32_t>(std::bit_cast<std::uintptr_t>(in));
+    }
 };
+
+/// The frame of a coroutine by its promise. Compilers put a promise behind two pointers, whatever
+/// it is derived from, if it isn't over-aligned; no promise of weft is.
+[[nodiscard]] inline std::coroutine_handle<> frame_of(promise_base& p) noexcept {
+    return std::coroutine_handle<promise_base>::from_promise(p);
+}
 
 template <class P>
 concept weft_promise = std::derived_from<P, promise_base>;

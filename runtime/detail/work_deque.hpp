@@ -50,42 +50,46 @@ public:
     /// Makes room for `n` more. False: there is no memory.
     [[nodiscard]] bool reserve(std::size_t n) noexcept {
         std::int64_t b = bottom_.load(std::memory_order_relaxed); // our own
-        if (b - top_seen_ + static_cast<std::int64_t>(n) <= size_) [[likely]]
+        if (b + static_cast<std::int64_t>(n) <= limit_) [[likely]]
             return true;
         return make_room(b, n);
     }
 
     /// Precondition: there is room.
     void push(T& item) noexcept {
+        push(1, [&item](std::size_t) -> T& { return item; });
+    }
+    /// The same for n of them, `item(0)` first.
+    template <class Item>
+    void push(std::size_t n, Item item) noexcept {
         std::int64_t b = bottom_.load(std::memory_order_relaxed); // our own
-        arrays_->at(b).store(&item, std::memory_order_relaxed);   // published below
+        for (std::size_t i = 0; i < n; ++i, ++b)
+            at(b).store(&item(i), std::memory_order_relaxed); // published below
         // Pairs with the load in steal(). Not only a release: whoever pushes looks at once whether
         // somebody sleeps, and who goes to sleep looks here.
-        Atomics::store_ahead(bottom_, b + 1);
+        Atomics::store_ahead(bottom_, b);
     }
 
     /// The newest, or null.
     [[nodiscard]] T* pop() noexcept {
         std::int64_t b = bottom_.load(std::memory_order_relaxed) - 1; // our own
-        if (b < top_seen_)
-            return nullptr; // it only grows
         // Of the owner who takes the last one and a thief who does, one sees what the other
         // announced. Where both store_ahead() and fence_all() rely on it, loads are seq_cst, as are
         // all accesses to top_.
         Atomics::store_ahead(bottom_, b);
         std::int64_t t = top_.load(std::memory_order_seq_cst);
         if (t < b) [[likely]]
-            return arrays_->at(b).load(std::memory_order_relaxed); // our own
+            return at(b).load(std::memory_order_relaxed); // our own
         T* item = nullptr;
         if (t == b) { // the last: who moves the top has it
-            item = arrays_->at(b).load(std::memory_order_relaxed);
+            item = at(b).load(std::memory_order_relaxed);
             if (!top_.compare_exchange_strong(t, t + 1, std::memory_order_seq_cst,
                                               std::memory_order_relaxed))
                 item = nullptr;
         }
         // release: who steals by this value later sees the array and what was pushed before
         bottom_.store(b + 1, std::memory_order_release);
-        top_seen_ = b + 1;
+        limit_ = b + 1 + size_;
         return item;
     }
 
@@ -105,8 +109,8 @@ public:
         return item;
     }
 
-    /// A snapshot; after fence_all(), in the order of all pushes and of those who go to sleep. Where
-    /// the top is old it looks fuller than it is.
+    /// A snapshot; after fence_all(), in the order of all pushes and of those who go to sleep.
+    /// Where the top is old it looks fuller than it is.
     [[nodiscard]] bool looks_empty() const noexcept {
         std::int64_t t = top_.load(std::memory_order_relaxed);
         return bottom_.load(std::memory_order_seq_cst) <= t;
@@ -127,27 +131,31 @@ private:
         slot* slots;
     };
 
+    [[nodiscard]] slot& at(std::int64_t i) const noexcept { return slots_[i & (size_ - 1)]; }
+
     bool make_room(std::int64_t b, std::size_t n) noexcept {
         // acquire: pairs with the exchange in steal(), which has read a slot that we may fill again
-        top_seen_ = top_.load(std::memory_order_acquire);
-        std::int64_t needed = b - top_seen_ + static_cast<std::int64_t>(n);
-        if (needed <= size_)
-            return true;
-        std::int64_t size = size_ == 0 ? static_cast<std::int64_t>(FirstSize) : size_;
-        while (size < needed)
-            size *= 2;
-        array* larger = nullptr;
-        try {
-            larger = new array(size, arrays_);
-        } catch (const std::bad_alloc&) {
-            return false;
+        std::int64_t t = top_.load(std::memory_order_acquire);
+        std::int64_t needed = b - t + static_cast<std::int64_t>(n);
+        if (needed > size_) {
+            std::int64_t size = size_ == 0 ? static_cast<std::int64_t>(FirstSize) : size_;
+            while (size < needed)
+                size *= 2;
+            array* larger = nullptr;
+            try {
+                larger = new array(size, arrays_);
+            } catch (const std::bad_alloc&) {
+                return false;
+            }
+            for (std::int64_t i = t; i < b; ++i)
+                larger->at(i).store(at(i).load(std::memory_order_relaxed),
+                                    std::memory_order_relaxed); // published below
+            arrays_ = larger;
+            slots_ = larger->slots;
+            size_ = size;
+            array_.store(larger, std::memory_order_release); // pairs with the acquire in steal()
         }
-        for (std::int64_t i = top_seen_; i < b; ++i)
-            larger->at(i).store(arrays_->at(i).load(std::memory_order_relaxed),
-                                std::memory_order_relaxed); // published below
-        arrays_ = larger;
-        size_ = size;
-        array_.store(larger, std::memory_order_release); // pairs with the acquire in steal()
+        limit_ = t + size_;
         return true;
     }
 
@@ -156,8 +164,9 @@ private:
     typename Atomics::template atomic<array*> array_{nullptr};
     // The owner's.
     array* arrays_ = nullptr; // the same, with all that it outgrew
+    slot* slots_ = nullptr;   // those of the same
     std::int64_t size_ = 0;
-    std::int64_t top_seen_ = 0; // at some time
+    std::int64_t limit_ = 0; // how far the bottom may go, by where the top was at some time
 };
 
 } // namespace weft::detail

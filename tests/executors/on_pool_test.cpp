@@ -20,10 +20,13 @@
 
 #include <catch2/catch.hpp>
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <memory>
 #include <random>
 #include <set>
+#include <span>
 #include <stdexcept>
 #include <thread>
 
@@ -51,6 +54,48 @@ task<long> count_leaves(int depth, int width) {
     for (long n : counts)
         sum += n;
     co_return sum;
+}
+
+task<> count_in_place(int depth, long& count) {
+    std::array<task<>, 4> children;
+    std::array<long, 4> counts{};
+    if (depth == 0) {
+        count = 1;
+        co_return;
+    }
+    for (std::size_t i = 0; i < children.size(); ++i)
+        children[i] = count_in_place(depth - 1, counts[i]);
+    co_await when_all(std::span(children));
+    count = counts[0] + counts[1] + counts[2] + counts[3];
+}
+
+// Awaits some of an array's tasks in place, then some of which one fails.
+task<> await_in_place() {
+    std::array<task<int>, 4> tasks;
+    auto give = [](int n) -> task<int> {
+        if (n < 0)
+            throw std::out_of_range("as asked");
+        co_return n;
+    };
+    for (std::size_t i = 0; i < 3; ++i)
+        tasks[i] = give(static_cast<int>(i));
+    std::vector<int> got = co_await when_all(std::span(tasks).first(3));
+    CHECK(got == std::vector<int>{0, 1, 2});
+    CHECK(std::none_of(tasks.begin(), tasks.end(), [](auto& t) { return static_cast<bool>(t); }));
+    tasks[0] = give(1);
+    tasks[1] = give(-1);
+    tasks[2] = give(2);
+    tasks[3] = give(3);
+    bool failed = false;
+    try {
+        static_cast<void>(co_await when_all(std::span(tasks)));
+    } catch (const std::out_of_range&) {
+        failed = true;
+    }
+    CHECK(failed);
+    CHECK(std::none_of(tasks.begin(), tasks.end(), [](auto& t) { return static_cast<bool>(t); }));
+    std::vector<int> nothing = co_await when_all(std::span(tasks).first(0));
+    CHECK(nothing.empty());
 }
 
 task<std::thread::id> this_thread() { co_return std::this_thread::get_id(); }
@@ -113,6 +158,8 @@ TEST_CASE("on_pool: tasks run there, fork there, and their results come home") {
             CHECK(f == 6765);
             long leaves = co_await on(pool, count_leaves(4, 8));
             CHECK(leaves == 4096);
+            co_await on(pool, count_in_place(5, leaves));
+            CHECK(leaves == 1024);
             auto [a, b] = co_await when_all(on(pool, fibonacci(15)), on(pool, fibonacci(16)));
             CHECK(a == 610);
             CHECK(b == 987);
@@ -134,6 +181,18 @@ TEST_CASE("on_pool: forks where the kernel makes no other thread pass a fence") 
         }
     }());
     std_atomics::fences_reach_all = real;
+}
+
+TEST_CASE("on_pool: tasks of an array are awaited in place, and gone afterwards, as on a loop") {
+    run([]() -> task<> {
+        co_await await_in_place();
+        long leaves = 0;
+        co_await count_in_place(3, leaves);
+        CHECK(leaves == 64);
+        thread_pool pool({.threads = 2});
+        for (int round = 0; round < 20; ++round)
+            co_await on(pool, await_in_place());
+    }());
 }
 
 TEST_CASE("on_pool: children run on other threads, and the parent goes on when all have ended") {
