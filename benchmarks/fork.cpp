@@ -5,6 +5,9 @@
 #include <weft/executors/on_pool.hpp>
 #include <weft/runtime/sync_wait.hpp>
 
+#include <array>
+#include <span>
+
 struct fib {
     static constexpr long sum = fib_sum;
     static weft::task<long> of(int n) {
@@ -18,39 +21,53 @@ struct fib {
 
 struct skynet {
     static constexpr long sum = skynet_sum;
-    static weft::task<long> from(long number, long leaves) {
-        if (leaves == 1)
-            co_return number;
-        std::vector<weft::task<long>> children;
-        children.reserve(skynet_width);
-        for (int i = 0; i < skynet_width; ++i)
-            children.push_back(from(number + i * (leaves / skynet_width), leaves / skynet_width));
-        std::vector<long> sums = co_await weft::when_all(std::move(children));
-        long all = 0;
+    static weft::task<> from(long number, long leaves, long& sum) {
+        if (leaves == 1) {
+            sum = number;
+            co_return;
+        }
+        std::array<long, skynet_width> sums;
+        std::array<weft::task<>, skynet_width> children;
+        for (std::size_t i = 0; i < skynet_width; ++i)
+            children[i] = from(number + static_cast<long>(i) * (leaves / skynet_width),
+                               leaves / skynet_width, sums[i]);
+        co_await weft::when_all(std::span(children));
+        sum = 0;
         for (long s : sums)
-            all += s;
+            sum += s;
+    }
+    static weft::task<long> start() {
+        long all = 0;
+        co_await from(0, skynet_leaves, all);
         co_return all;
     }
-    weft::task<long> start() { return from(0, skynet_leaves); }
 };
 
 struct nqueens {
     static constexpr long sum = queens_sum;
-    static weft::task<long> below(board b) {
-        if (b.rows == queens)
-            co_return 1;
-        std::vector<weft::task<long>> children;
-        children.reserve(queens);
+    static weft::task<> below(board b, long& count) {
+        if (b.rows == queens) {
+            count = 1;
+            co_return;
+        }
+        std::array<long, queens> counts{};
+        std::array<weft::task<>, queens> children;
+        std::size_t n = 0;
         for (int c = 0; c < queens; ++c)
-            if (b.may_stand(c))
-                children.push_back(below(b.with(c)));
-        std::vector<long> counts = co_await weft::when_all(std::move(children));
+            if (b.may_stand(c)) {
+                children[n] = below(b.with(c), counts[n]);
+                ++n;
+            }
+        co_await weft::when_all(std::span(children).first(n));
+        count = 0;
+        for (std::size_t i = 0; i < n; ++i)
+            count += counts[i];
+    }
+    static weft::task<long> start() {
         long all = 0;
-        for (long n : counts)
-            all += n;
+        co_await below(board(), all);
         co_return all;
     }
-    weft::task<long> start() { return below(board()); }
 };
 
 struct matmul {

@@ -47,7 +47,8 @@ struct product {
     [[nodiscard]] bool is_small() const {
         return rows <= matrix_block && columns <= matrix_block && depth <= matrix_block;
     }
-    void multiply() const {
+    /// The same machine code for everybody, whatever it would be inlined into.
+    [[gnu::noinline]] void multiply() const {
         for (int i = 0; i < rows; ++i)
             for (int k = 0; k < depth; ++k) {
                 const double x = a[i * matrix_size + k];
