@@ -48,7 +48,7 @@ namespace weft {
 
 namespace detail {
 
-class pool_scope : public operation, private pool_work {
+class pool_scope : public operation, protected pool_work {
 public:
     pool_scope(const pool_scope&) = delete;
     pool_scope& operator=(const pool_scope&) = delete;
@@ -112,7 +112,10 @@ private:
 template <class T>
 class [[nodiscard]] on_pool_op : public pool_scope {
 public:
-    on_pool_op(thread_pool& pool, task<T> t) noexcept : on_pool_op(pool, t.release()) {}
+    on_pool_op(thread_pool& pool, task_priority p, task<T> t) noexcept
+        : on_pool_op(pool, t.release()) {
+        priority = p;
+    }
     T await_resume() {
         check();
         return std::coroutine_handle<task_promise<T>>::from_address(body_.child.address())
@@ -128,12 +131,17 @@ private:
 } // namespace detail
 
 /// Runs an awaitable on a pool; the awaiting task goes on at home with its result. Context
-/// variables and stops go with it.
+/// variables, the deadline and stops go with it. The priority is that of its beginning.
+template <awaitable A>
+[[nodiscard]] auto on(thread_pool& there, task_priority priority, A a) {
+    using T = task_result_t<A>;
+    return detail::deferred<detail::on_pool_op<T>, std::reference_wrapper<thread_pool>,
+                            task_priority, task<T>>(std::ref(there), priority,
+                                                    weft::as_task(std::move(a)));
+}
 template <awaitable A>
 [[nodiscard]] auto on(thread_pool& there, A a) {
-    using T = task_result_t<A>;
-    return detail::deferred<detail::on_pool_op<T>, std::reference_wrapper<thread_pool>, task<T>>(
-        std::ref(there), weft::as_task(std::move(a)));
+    return weft::on(there, task_priority::normal, std::move(a));
 }
 
 } // namespace weft

@@ -37,6 +37,7 @@
 #pragma once
 #include <weft/executors/detail/pool_request.hpp>
 #include <weft/executors/executor.hpp>
+#include <weft/executors/task_priority.hpp>
 #include <weft/ipc/error_registry.hpp>
 #include <weft/ipc/registry.hpp>
 #include <weft/runtime/detail/operation.hpp>
@@ -77,10 +78,8 @@ struct process_pool_options {
     duration deaths_within = std::chrono::seconds(10);
 };
 
-/// A task that waits comes before all less urgent ones, however long these have waited.
-enum class task_priority : std::uint8_t { high, normal, low };
-
 struct submit_options {
+    /// A task that waits comes before all less urgent ones, however long these have waited.
     task_priority priority = task_priority::normal;
     /// How often the task may be run again when its worker is lost. Only for what may run twice.
     unsigned retry = 0;

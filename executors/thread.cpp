@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include <weft/executors/thread.hpp>
 
+#include "impl/native_thread.hpp"
+
 #include <weft/runtime/cancellation.hpp>
 #include <weft/runtime/error.hpp>
 #include <weft/runtime/sync_wait.hpp>
@@ -78,7 +80,6 @@ void release_thread(thread_record& r) noexcept {
 namespace {
 
 constexpr std::chrono::seconds daemon_grace(1);
-constexpr std::size_t smallest_stack = std::size_t{32} * 1024;
 
 // All records of live threads. Never destroyed: threads may end after the program's statics.
 struct thread_registry {
@@ -218,47 +219,6 @@ bool caller_is_daemon() {
 
 void show_name(pthread_t thread, const std::string& name) noexcept {
     ::pthread_setname_np(thread, name.substr(0, 15).c_str());
-}
-
-class thread_attributes {
-public:
-    explicit thread_attributes(std::size_t stack_size) {
-        if (int e = ::pthread_attr_init(&attributes_); e != 0)
-            throw_errno(e, "pthread_attr_init");
-        if (stack_size != 0)
-            ::pthread_attr_setstacksize(&attributes_, stack_size);
-    }
-    thread_attributes(const thread_attributes&) = delete;
-    thread_attributes& operator=(const thread_attributes&) = delete;
-    ~thread_attributes() { ::pthread_attr_destroy(&attributes_); }
-    [[nodiscard]] const pthread_attr_t* get() const noexcept { return &attributes_; }
-
-private:
-    pthread_attr_t attributes_;
-};
-
-// Signals of the program go to threads that expect them; those that say what the thread itself did
-// wrong, or that profilers send, stay.
-class signals_held_off {
-public:
-    signals_held_off() noexcept {
-        sigset_t all;
-        ::sigfillset(&all);
-        for (int s : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT, SIGPROF})
-            ::sigdelset(&all, s);
-        ::pthread_sigmask(SIG_SETMASK, &all, &before_);
-    }
-    signals_held_off(const signals_held_off&) = delete;
-    signals_held_off& operator=(const signals_held_off&) = delete;
-    ~signals_held_off() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-
-private:
-    sigset_t before_;
-};
-
-void require_stack(std::size_t bytes) {
-    if (bytes != 0 && bytes < smallest_stack)
-        throw std::invalid_argument("a thread's stack has 32 KiB at least");
 }
 
 } // namespace

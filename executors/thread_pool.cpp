@@ -2,22 +2,29 @@
 #include <weft/executors/thread_pool.hpp>
 
 #include <weft/executors/cpus.hpp>
+#include <weft/executors/thread.hpp>
 #include <weft/ipc/error.hpp>
 #include <weft/runtime/assert.hpp>
 #include <weft/runtime/detail/fork.hpp>
 #include <weft/runtime/detail/timer_heap.hpp>
 #include <weft/runtime/error.hpp>
 #include <weft/runtime/kernel.hpp>
+#include <weft/runtime/unhandled.hpp>
 
+#include "impl/blocking_threads.hpp"
 #include "impl/idle_workers.hpp"
+#include "impl/native_thread.hpp"
+#include "impl/pool_work_list.hpp"
 
 #include <atomic>
 #include <cerrno>
-#include <csignal>
+#include <condition_variable>
 #include <cstdint>
 #include <mutex>
 #include <optional>
 #include <pthread.h>
+#include <sched.h>
+#include <source_location>
 #include <stdexcept>
 #include <string>
 #include <system_error>
@@ -48,10 +55,28 @@ void wake_one_on(std::atomic<std::uint32_t>& word) noexcept {
 
 unsigned size_of_pool(const thread_pool_options& o) {
     if (!o.threads)
-        return usable_cpus();
+        return o.cpus.empty() ? usable_cpus() : static_cast<unsigned>(o.cpus.size());
     if (*o.threads < 1 || *o.threads > 1 << 15)
         throw std::invalid_argument("thread_pool: from 1 to 32768 threads");
     return static_cast<unsigned>(*o.threads);
+}
+
+std::vector<int> cpus_of_pool(const thread_pool_options& o) {
+    cpu_set_t allowed;
+    CPU_ZERO(&allowed);
+    if (!o.cpus.empty())
+        ::sched_getaffinity(0, sizeof allowed, &allowed);
+    for (int cpu : o.cpus)
+        if (cpu < 0 || cpu >= CPU_SETSIZE || !CPU_ISSET(static_cast<unsigned>(cpu), &allowed))
+            throw std::invalid_argument("thread_pool: the process may not use that CPU");
+    return std::vector<int>(o.cpus.begin(), o.cpus.end());
+}
+
+blocking_threads::limits blocking_limits(const thread_pool_options& o) {
+    if (o.blocking_threads < 1 || o.blocking_threads > 1 << 15)
+        throw std::invalid_argument("thread_pool: from 1 to 32768 threads for what blocks");
+    require_stack(o.stack_size);
+    return {static_cast<unsigned>(o.blocking_threads), o.blocking_idle, o.stack_size};
 }
 
 std::string name_of_pool(const thread_pool_options& o) {
@@ -74,19 +99,28 @@ class thread_pool_state {
 
 public:
     thread_pool_state(const thread_pool_options& o, std::function<void()> initialiser)
-        : size_(size_of_pool(o)), name_(name_of_pool(o)), initialiser_(std::move(initialiser)),
-          dormant_(size_) {
+        : size_(size_of_pool(o)), stack_size_(o.stack_size), starving_after_(o.starving_after),
+          cpus_(cpus_of_pool(o)), name_(name_of_pool(o)), initialiser_(std::move(initialiser)),
+          dormant_(size_),
+          blocking_(
+              blocking_limits(o), [this](unsigned n) { return name_of_thread(name_, size_ + n); },
+              [this] { return run_initialiser(); }, [this] { tell_if_ended(); }) {
         workers_.reserve(size_);
         for (unsigned i = 0; i < size_; ++i)
             workers_.push_back(std::make_unique<worker>(*this, i));
         for (unsigned i = size_; i-- > 0;) // the first on top
             idle_.lie_down(*workers_[i], false);
+        if (is_watched()) {
+            signals_held_off hold;
+            watcher_ = std::thread([this] { watch(); });
+        }
     }
     thread_pool_state(const thread_pool_state&) = delete;
     thread_pool_state& operator=(const thread_pool_state&) = delete;
     ~thread_pool_state() {
         end();
         join();
+        end_watch();
         for (auto& w : workers_) // for the few instructions that a poster still needs
             while (w->posting.load(std::memory_order_acquire) != 0)
                 std::this_thread::yield();
@@ -96,11 +130,13 @@ public:
     // --- Work ------------------------------------------------------------------------------------
 
     void post(pool_work& c) {
-        if (!push(c)) {
+        if (c.blocks ? !blocking_.post(c) : !push(c)) {
             if (broken_.load(std::memory_order_acquire)) // pairs with the release in break_down()
                 throw broken_thread_pool(why_broken_);
             throw state_error("the thread pool was shut down and takes no more calls");
         }
+        if (c.blocks)
+            return;
         if (int error = help(); error != 0 && withdraw(c)) {
             tell_if_ended();
             throw std::system_error(error, std::generic_category(), "a thread of a pool");
@@ -109,14 +145,16 @@ public:
 
     // True: withdrawn.
     bool withdraw(pool_work& c) noexcept {
-        if (c.at_.load(std::memory_order_acquire) != pool_work::place::queue)
+        if (list::where(c) != place::queue)
             return false; // and the pool may be gone
+        if (c.blocks)
+            return blocking_.withdraw(c);
         short_hold held(lock_);
-        if (c.at_.load(std::memory_order_relaxed) != pool_work::place::queue)
+        if (list::where(c) != place::queue)
             return false;
-        take_out(queue_, c);
+        queue_of(c).remove(c);
         queued_.store(queued_.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
-        c.at_.store(pool_work::place::nowhere, std::memory_order_relaxed);
+        list::put(c, place::nowhere);
         return true;
     }
 
@@ -124,10 +162,10 @@ public:
         bool last = false;
         {
             short_hold held(lock_);
-            take_out(inside_, c);
+            inside_.remove(c);
             may_fork_.fetch_sub(1, std::memory_order_relaxed); // its pushes have been taken
-            c.at_.store(pool_work::place::nowhere, std::memory_order_release);
-            last = closing_ && inside_.first == nullptr;
+            list::put(c, place::nowhere);
+            last = closing_ && inside_.empty();
         }
         if (last)
             wake_all();
@@ -153,28 +191,21 @@ public:
 
     /// What may be dropped and hasn't had its turn has none any more.
     void drop_pending() noexcept {
-        list dropped;
+        list dropped[levels];
         {
             short_hold held(lock_);
-            std::size_t left = 0;
-            for (pool_work* c = queue_.first; c != nullptr;) {
-                pool_work* next = c->next_;
-                if (c->droppable) {
-                    take_out(queue_, *c);
-                    put_in(dropped, *c);
-                    c->at_.store(pool_work::place::nowhere, std::memory_order_release);
-                } else {
-                    ++left;
-                }
-                c = next;
+            std::size_t taken = 0;
+            for (unsigned i = 0; i < levels; ++i) {
+                dropped[i] = queues_[i].take_droppable();
+                for (const pool_work* c = dropped[i].first(); c != nullptr; c = list::after(*c))
+                    ++taken;
             }
-            queued_.store(left, std::memory_order_relaxed);
+            queued_.store(queued_.load(std::memory_order_relaxed) - taken,
+                          std::memory_order_relaxed);
         }
-        for (pool_work* c = dropped.first; c != nullptr;) {
-            pool_work* next = c->next_;
-            c->run_(*c, pool_turn::gone); // which may free it
-            c = next;
-        }
+        for (const list& l : dropped)
+            l.run_all(pool_turn::gone); // which may free them
+        blocking_.drop_pending();
         wake_all(); // there may be nothing left to wait for
         tell_if_ended();
     }
@@ -206,8 +237,9 @@ public:
     void join() noexcept {
         std::lock_guard lock(joining_);
         for (auto& w : workers_)
-            if (w->thread.joinable())
-                w->thread.join();
+            if (std::exchange(w->joinable, false))
+                ::pthread_join(w->thread, nullptr);
+        blocking_.join();
     }
 
     [[nodiscard]] unsigned size() const noexcept { return size_; }
@@ -220,9 +252,9 @@ public:
         std::uint32_t asleep = idle_.asleep();
         std::uint32_t dormant = dormant_.load(std::memory_order_relaxed);
         s.idle = asleep > dormant ? asleep - dormant : 0;
-        s.queued = queued_.load(std::memory_order_relaxed);
-        for (const auto& w : workers_)
-            s.begun += w->begun.load(std::memory_order_relaxed);
+        s.queued = queued_.load(std::memory_order_relaxed) + blocking_.queued();
+        s.begun = begun() + blocking_.begun();
+        s.blocking = blocking_.threads();
         return s;
     }
 
@@ -276,7 +308,8 @@ private:
         bool turns_round = false; // to mail, stops and timers, before what else is ready
         unsigned turns = 0;
         std::uint32_t random;
-        std::thread thread;                   // guarded by mutex_
+        pthread_t thread{}; // guarded by mutex_, as the next
+        bool joinable = false;
         std::optional<std::stop_source> stop; // of the function that runs; guarded by lock_
         std::atomic<std::uint64_t> begun{0};
         std::atomic<bool> has_thread{false};
@@ -285,29 +318,46 @@ private:
         std::atomic<std::uint32_t> posting{0};
     };
 
-    struct list {
-        pool_work* first = nullptr;
-        pool_work* last = nullptr;
-    };
-    static void put_in(list& l, pool_work& c) noexcept {
-        c.next_ = nullptr;
-        c.previous_ = l.last;
-        (l.last == nullptr ? l.first : l.last->next_) = &c;
-        l.last = &c;
+    using list = pool_work_list;
+    using place = pool_work_list::place;
+    static constexpr unsigned levels = 3;    // of task_priority
+    static constexpr unsigned patience = 16; // how often a level is passed over at most
+
+    [[nodiscard]] list& queue_of(const pool_work& c) noexcept {
+        return queues_[static_cast<unsigned>(c.priority)];
     }
-    static void take_out(list& l, pool_work& c) noexcept {
-        (c.previous_ == nullptr ? l.first : c.previous_->next_) = c.next_;
-        (c.next_ == nullptr ? l.last : c.next_->previous_) = c.previous_;
+    // Who is next, or null. Counts who was passed over.
+    [[nodiscard]] pool_work* next_in_queue() noexcept {
+        unsigned chosen = levels;
+        bool overdue = false;
+        for (unsigned i = 0; i < levels; ++i) {
+            if (queues_[i].empty())
+                continue;
+            if (chosen == levels) {
+                chosen = i;
+            } else if (++passed_over_[i] > patience && !overdue) {
+                chosen = i;
+                overdue = true;
+            }
+        }
+        if (chosen == levels)
+            return nullptr;
+        passed_over_[chosen] = 0;
+        return queues_[chosen].first();
     }
 
     bool push(pool_work& c) noexcept {
-        short_hold held(lock_);
-        if (closing_)
-            return false;
-        put_in(queue_, c);
-        c.at_.store(pool_work::place::queue, std::memory_order_relaxed);
-        // seq_cst: see idle_workers
-        queued_.store(queued_.load(std::memory_order_relaxed) + 1, std::memory_order_seq_cst);
+        {
+            short_hold held(lock_);
+            if (closing_)
+                return false;
+            queue_of(c).push(c);
+            list::put(c, place::queue);
+            // seq_cst: see idle_workers
+            queued_.store(queued_.load(std::memory_order_relaxed) + 1, std::memory_order_seq_cst);
+        }
+        if (is_watched()) [[unlikely]]
+            look_after_queue();
         return true;
     }
 
@@ -315,20 +365,19 @@ private:
         if (queued_.load(std::memory_order_relaxed) == 0)
             return nullptr;
         short_hold held(lock_);
-        pool_work* c = queue_.first;
+        pool_work* c = next_in_queue();
         if (c == nullptr)
             return nullptr;
-        take_out(queue_, *c);
+        queue_of(*c).remove(*c);
         queued_.store(queued_.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
         if (c->stays) {
-            put_in(inside_, *c);
+            inside_.push(*c);
             // seq_cst, before its thread looks for sleepers: see fence_for_pushes()
             may_fork_.fetch_add(1, std::memory_order_seq_cst);
         }
         if (c->stop != nullptr)
             w.stop = *c->stop;
-        c->at_.store(c->stays ? pool_work::place::inside : pool_work::place::nowhere,
-                     std::memory_order_release); // pairs with the acquire in withdraw()
+        list::put(*c, c->stays ? place::inside : place::nowhere);
         return c;
     }
 
@@ -411,10 +460,12 @@ private:
 
     [[nodiscard]] bool finished() noexcept {
         short_hold held(lock_);
-        return closing_ && queue_.first == nullptr && inside_.first == nullptr;
+        return closing_ && queued_.load(std::memory_order_relaxed) == 0 && inside_.empty();
     }
     // Precondition: mutex_ is held.
-    [[nodiscard]] bool has_ended() noexcept { return alive_ == 0 && finished(); }
+    [[nodiscard]] bool has_ended() noexcept {
+        return alive_ == 0 && finished() && blocking_.has_ended();
+    }
     void tell_if_ended() noexcept {
         std::lock_guard lock(mutex_);
         if (!has_ended())
@@ -439,17 +490,35 @@ private:
             short_hold held(lock_);
             closing_ = true;
         }
+        blocking_.close();
         wake_all();
     }
 
     // False: there is nothing for the thread to do any more.
     bool initialise(bool& searching) noexcept;
+    bool run_initialiser() noexcept;
+    // What waits for too long.
+    [[nodiscard]] bool is_watched() const noexcept { return starving_after_ > duration::zero(); }
+    void look_after_queue() noexcept;
+    void watch() noexcept;
+    void end_watch() noexcept;
+    void report_starvation() const noexcept;
+    [[nodiscard]] std::uint64_t begun() const noexcept {
+        std::uint64_t n = 0;
+        for (const auto& w : workers_)
+            n += w->begun.load(std::memory_order_relaxed);
+        return n;
+    }
+    static void* run_worker(void* w) noexcept;
     void break_down(std::string why) noexcept;
     void fail_queue() noexcept;
     // What waits fails, what runs is asked to stop.
     void end() noexcept;
 
     const unsigned size_;
+    const std::size_t stack_size_;
+    const duration starving_after_;
+    const std::vector<int> cpus_;
     const std::string name_;
     const std::function<void()> initialiser_;
     std::atomic<bool> breaking_{false}; // the first whose initialiser threw says why
@@ -468,51 +537,64 @@ private:
         0}; // threads that are. A guess: they are counted in no order
     idle idle_;
 
-    alignas(64) short_lock<> lock_;     // for the following
-    list queue_;                        // what outsiders posted
+    alignas(64) short_lock<> lock_; // for the following
+    list queues_[levels];           // what outsiders posted
+    unsigned passed_over_[levels] = {};
     list inside_;                       // what stays until it leaves
     std::atomic<unsigned> may_fork_{0}; // how many these are
     std::atomic<std::size_t> queued_{0};
     bool closing_ = false;
+
+    blocking_threads blocking_;
+
+    // Only where calls that wait are watched.
+    std::thread watcher_;
+    std::mutex watching_; // for the next two
+    std::condition_variable watch_again_;
+    bool watch_ends_ = false;
 };
 
 // --- Threads -------------------------------------------------------------------------------------
 
 int thread_pool_state::start(worker& w) noexcept {
     std::lock_guard lock(mutex_);
-    int error = 0;
+    int error = ENOMEM;
     try {
-        sigset_t blocked, before;
-        ::sigfillset(&blocked);
-        // Signals of the program go to threads that expect them; those that say what the thread
-        // itself did wrong, or that profilers send, stay.
-        for (int s : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT, SIGPROF})
-            ::sigdelset(&blocked, s);
-        ::pthread_sigmask(SIG_SETMASK, &blocked, &before);
-        struct restore {
-            const sigset_t& mask;
-            ~restore() { ::pthread_sigmask(SIG_SETMASK, &mask, nullptr); }
-        } at_end{before};
+        thread_attributes attributes(stack_size_ != 0 ? stack_size_ : thread_stack_size());
+        signals_held_off hold;
         // Before it runs: it may lie down and be roused before we have gone on.
         w.has_thread.store(true, std::memory_order_release); // pairs with wake_all()
         if (started_.load(std::memory_order_relaxed) <= w.number)
             started_.store(w.number + 1, std::memory_order_release); // pairs with who looks at them
-        w.thread = std::thread([this, &w] { serve(w); });
+        error = ::pthread_create(&w.thread, attributes.get(), run_worker, &w);
+    } catch (const std::system_error& e) {
+        error = e.code().value();
+    }
+    if (error == 0) {
+        w.joinable = true;
         dormant_.fetch_sub(1, std::memory_order_relaxed);
         ++alive_;
         return 0;
-    } catch (const std::system_error& e) {
-        error = e.code().value();
-    } catch (const std::bad_alloc&) {
-        error = ENOMEM;
     }
     w.has_thread.store(false, std::memory_order_relaxed);
     idle_.put_back(w);
     return alive_ != 0 ? 0 : error; // one less than could be: the others will come to it
 }
 
+void* thread_pool_state::run_worker(void* w) noexcept {
+    auto& me = *static_cast<worker*>(w);
+    me.pool.serve(me);
+    return nullptr;
+}
+
 void thread_pool_state::serve(worker& w) noexcept {
     ::pthread_setname_np(::pthread_self(), w.name.c_str());
+    if (!cpus_.empty()) {
+        cpu_set_t one;
+        CPU_ZERO(&one);
+        CPU_SET(static_cast<unsigned>(cpus_[w.number % cpus_.size()]), &one);
+        ::pthread_setaffinity_np(::pthread_self(), sizeof one, &one); // or it was taken away since
+    }
     attach_thread_state();
     this_thread_state.current_runner = &w;
     bool searching = true; // as all who were roused
@@ -549,10 +631,17 @@ bool thread_pool_state::initialise(bool& searching) noexcept {
     unsigned others = initialising_.fetch_add(1, std::memory_order_relaxed);
     if (idle_.end_search() && queued_.load(std::memory_order_seq_cst) > others + 1)
         help();
+    bool done = run_initialiser();
+    initialising_.fetch_sub(1, std::memory_order_relaxed);
+    return done;
+}
+
+bool thread_pool_state::run_initialiser() noexcept {
+    if (!initialiser_)
+        return true;
     try {
         try {
             initialiser_();
-            initialising_.fetch_sub(1, std::memory_order_relaxed);
             return true;
         } catch (...) {
             break_down("an initialiser of the thread pool failed: " +
@@ -562,6 +651,62 @@ bool thread_pool_state::initialise(bool& searching) noexcept {
         break_down({});
     }
     return false;
+}
+
+// --- What waits for too long ---------------------------------------------------------------------
+
+void thread_pool_state::look_after_queue() noexcept {
+    {
+        std::lock_guard lock(watching_);
+    } // so that the watcher has seen it, or sleeps
+    watch_again_.notify_one();
+}
+
+void thread_pool_state::watch() noexcept {
+    ::pthread_setname_np(::pthread_self(), "weft-watch");
+    std::unique_lock lock(watching_);
+    auto waits = [this] { return queued_.load(std::memory_order_relaxed) != 0; };
+    std::uint64_t reported = ~std::uint64_t{0};
+    while (true) {
+        watch_again_.wait(lock, [&] { return watch_ends_ || waits(); });
+        const std::uint64_t before = begun();
+        watch_again_.wait_until(lock, saturated_sum(clock::now(), starving_after_),
+                                [this] { return watch_ends_; });
+        if (watch_ends_)
+            return;
+        if (!waits() || begun() != before || before == reported)
+            continue;
+        reported = before; // once, until something begins
+        lock.unlock();
+        report_starvation();
+        lock.lock();
+    }
+}
+
+void thread_pool_state::report_starvation() const noexcept {
+    try {
+        report_unhandled(name_.c_str(), std::source_location(),
+                         std::make_exception_ptr(timeout_error(
+                             "a thread pool starves: " + std::to_string(queued_.load()) +
+                             " calls wait, and for " +
+                             std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(
+                                                starving_after_)
+                                                .count()) +
+                             " ms none of the threads, of which there may be " +
+                             std::to_string(size_) + ", has begun one")));
+    } catch (const std::bad_alloc&) { // there are worse shortages, then
+        static_cast<void>(size_);
+    }
+}
+
+void thread_pool_state::end_watch() noexcept {
+    {
+        std::lock_guard lock(watching_);
+        watch_ends_ = true;
+    }
+    watch_again_.notify_one();
+    if (watcher_.joinable())
+        watcher_.join();
 }
 
 void thread_pool_state::break_down(std::string why) noexcept {
@@ -635,7 +780,7 @@ bool thread_pool_state::steal(worker& w, bool& searching) noexcept {
 void thread_pool_state::call(worker& w, pool_work& c) noexcept {
     w.begun.store(w.begun.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
     w.current_strand = nullptr;
-    c.run_(c, pool_turn::run); // which may free it
+    list::run(c, pool_turn::run); // which may free it
     w.came_out();
     w.current_strand = nullptr; // it may be gone
     if (w.stop) {               // written by this thread, and read by who destroys the pool
@@ -679,19 +824,16 @@ void thread_pool_state::worker::post_to(runner& r, detail::work& w) noexcept {
 }
 
 void thread_pool_state::fail_queue() noexcept {
-    list failed;
+    list failed[levels];
     {
         short_hold held(lock_);
-        failed = std::exchange(queue_, list());
+        for (unsigned i = 0; i < levels; ++i)
+            failed[i] = queues_[i].take_all();
         queued_.store(0, std::memory_order_relaxed);
-        for (pool_work* c = failed.first; c != nullptr; c = c->next_)
-            c->at_.store(pool_work::place::nowhere, std::memory_order_release); // see withdraw()
     }
-    for (pool_work* c = failed.first; c != nullptr;) {
-        pool_work* next = c->next_;
-        c->run_(*c, pool_turn::gone);
-        c = next;
-    }
+    for (const list& l : failed)
+        l.run_all(pool_turn::gone);
+    blocking_.fail_pending();
 }
 
 void thread_pool_state::end() noexcept {
@@ -699,10 +841,9 @@ void thread_pool_state::end() noexcept {
     bool announce = false;
     {
         short_hold held(lock_);
-        for (pool_work* c = inside_.first; c != nullptr; c = c->next_) {
-            c->run_(*c, pool_turn::stop);
-            announce = true;
-        }
+        announce = !inside_.empty();
+        for (pool_work* c = inside_.first(); c != nullptr; c = list::after(*c))
+            list::run(*c, pool_turn::stop);
     }
     fail_queue();
     if (announce)
@@ -716,6 +857,7 @@ void thread_pool_state::end() noexcept {
         if (source)
             source->request_stop(); // it runs callbacks
     }
+    blocking_.ask_to_stop();
 }
 
 // --- A call --------------------------------------------------------------------------------------
@@ -725,12 +867,19 @@ const operation_type thread_call_base::kind{cancel_call, "a thread pool's answer
 thread_call_base::homecoming::homecoming(thread_call_base& c) noexcept
     : work([](work& w) noexcept { static_cast<homecoming&>(w).call.stopped(); }), call(c) {}
 
-thread_call_base::thread_call_base(thread_pool_state& pool, call_function f) noexcept
-    : operation(kind), pool_work(take_turn), pool_(pool), call_(f), homecoming_(*this) {}
+thread_call_base::thread_call_base(thread_pool_state& pool, const work_options& o,
+                                   call_function f) noexcept
+    : operation(kind), pool_work(take_turn), pool_(pool), call_(f), homecoming_(*this) {
+    priority = o.priority;
+    blocks = o.blocks;
+}
 
 thread_call_base::thread_call_base(thread_call_base&& other) noexcept
     : operation(std::move(other)), pool_work(take_turn), stop_(std::move(other.stop_)),
-      pool_(other.pool_), call_(other.call_), homecoming_(*this) {}
+      pool_(other.pool_), call_(other.call_), homecoming_(*this) {
+    priority = other.priority;
+    blocks = other.blocks;
+}
 
 void thread_call_base::start() noexcept {
     pool_work::stop = stop_ ? &*stop_ : nullptr;

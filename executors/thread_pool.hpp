@@ -13,6 +13,10 @@
 // A function that can be called with a std::stop_token in front of its arguments, and not without,
 // is told through it that it should stop.
 //
+// What comes from outside waits in a queue with three levels of priority. Forks and children of
+// tasks that run here (on_pool.hpp) go before that, because what has begun is to end; but each 64th
+// time the queue goes first.
+//
 // Threads:      all members, from any thread. The awaiting task goes on on its own loop. Threads
 //               are started when there is work for them, up to the pool's size; idle ones sleep.
 // Cancellation: a queued call is withdrawn at once. A running one is asked through its stop_token
@@ -37,6 +41,7 @@
 #include <weft/executors/executor.hpp>
 #include <weft/runtime/detail/operation.hpp>
 #include <weft/runtime/task.hpp>
+#include <weft/runtime/time.hpp>
 
 #include <atomic>
 #include <cstddef>
@@ -45,6 +50,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <stop_token>
 #include <tuple>
 #include <type_traits>
@@ -61,11 +67,32 @@ struct thread_pool_options {
     /// What the threads are called: this, an underscore and a number; cut to the 15 bytes that the
     /// system shows. Copied. Null: "weft-pool-K", where K counts such pools.
     const char* name = nullptr;
+    /// Bytes of stack for each; 0: as thread_stack_size() says when one is started.
+    std::size_t stack_size = 0;
+    /// Thread N runs on the CPU cpus[N % cpus.size()] and nowhere else, and without `threads` there
+    /// is one for each. Copied. Empty: where the system wants.
+    std::span<const int> cpus = {};
+    /// How many extra threads there may be for functions that block, and how long one stays that
+    /// has nothing to do. See work_options.
+    int blocking_threads = 32;
+    duration blocking_idle = std::chrono::seconds(10);
+    /// When calls have waited for so long while no thread came to any, that is reported to the
+    /// unhandled-error hook, as a timeout_error: all threads are busy, or block. Zero: it isn't.
+    duration starving_after = duration::zero();
+};
+
+struct work_options {
+    /// Who has been passed over 16 times by more urgent ones is next, so nobody waits for ever.
+    task_priority priority = task_priority::normal;
+    /// The function waits rather than computes: it gets an extra thread, so that it doesn't keep
+    /// the pool's from computing, up to the pool's `blocking_threads`. Its priority means nothing.
+    bool blocks = false;
 };
 
 struct thread_pool_statistics {
     unsigned threads = 0; // that exist
     unsigned idle = 0;
+    unsigned blocking = 0; // extra threads
     std::size_t queued = 0;
     std::uint64_t begun = 0; // calls that had their turn, or have it
 };
@@ -94,15 +121,28 @@ public:
     template <class F, class... A>
     [[nodiscard]] auto call(F&& function, A&&... arguments) {
         return detail::thread_call<std::decay_t<F>, std::decay_t<A>...>(
-            *state_, std::forward<F>(function), std::forward<A>(arguments)...);
+            *state_, work_options(), std::forward<F>(function), std::forward<A>(arguments)...);
+    }
+
+    /// The same with options: pool.call({.blocks = true}, f, 1).
+    template <class F, class... A>
+    [[nodiscard]] auto call(const work_options& options, F&& function, A&&... arguments) {
+        return detail::thread_call<std::decay_t<F>, std::decay_t<A>...>(
+            *state_, options, std::forward<F>(function), std::forward<A>(arguments)...);
     }
 
     /// The same at once, whether or not anybody awaits it, for a future.
     template <class F, class... A>
         requires detail::callable_somehow<std::decay_t<F>, std::decay_t<A>...>
     [[nodiscard]] future<detail::thread_result_t<F, A...>> submit(F&& function, A&&... arguments) {
-        return detail::submit_to(*state_, &drops_, std::forward<F>(function),
-                                 std::forward<A>(arguments)...);
+        return submit(work_options(), std::forward<F>(function), std::forward<A>(arguments)...);
+    }
+    template <class F, class... A>
+        requires detail::callable_somehow<std::decay_t<F>, std::decay_t<A>...>
+    [[nodiscard]] future<detail::thread_result_t<F, A...>> submit(const work_options& options,
+                                                                  F&& function, A&&... arguments) {
+        return detail::submit_to(*state_, &drops_, options.priority, options.blocks,
+                                 std::forward<F>(function), std::forward<A>(arguments)...);
     }
 
     /// Takes no more calls, waits until the accepted ones are done and the threads have ended. If
@@ -149,7 +189,7 @@ public:
 protected:
     using call_function = void (*)(thread_call_base&) noexcept;
 
-    thread_call_base(thread_pool_state& pool, call_function f) noexcept;
+    thread_call_base(thread_pool_state& pool, const work_options& o, call_function f) noexcept;
     ~thread_call_base() = default;
 
     std::exception_ptr error_;
@@ -184,8 +224,8 @@ class [[nodiscard]] thread_call : public thread_call_base {
 
 public:
     template <class G, class... As>
-    explicit thread_call(thread_pool_state& pool, G&& function, As&&... arguments)
-        : thread_call_base(pool, run), function_(std::forward<G>(function)),
+    thread_call(thread_pool_state& pool, const work_options& o, G&& function, As&&... arguments)
+        : thread_call_base(pool, o, run), function_(std::forward<G>(function)),
           arguments_(std::forward<As>(arguments)...) {
         if constexpr (with_token)
             stop_.emplace();

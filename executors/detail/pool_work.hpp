@@ -20,6 +20,8 @@
 //               and none can be started; then the node was not taken.
 // Cost:         no allocation. Source: none.
 #pragma once
+#include <weft/executors/task_priority.hpp>
+
 #include <atomic>
 #include <cstdint>
 #include <exception>
@@ -50,14 +52,19 @@ public:
     /// then it may get another one: `stop`, from the thread that destroys the pool, under a lock.
     bool stays = false;
 
-    /// Whether drop_pending() takes it. Set before the node is posted.
+    // Set before the node is posted:
+
+    /// Whether drop_pending() takes it.
     bool droppable = false;
+    /// Runs on one of the pool's extra threads. Not for nodes that stay.
+    bool blocks = false;
+    task_priority priority = task_priority::normal;
 
 protected:
     ~pool_work() = default;
 
 private:
-    friend class thread_pool_state;
+    friend class pool_work_list;
     turn_function run_;
     // Written under the pool's lock. Who finds `nowhere` need not look at the pool, which may be
     // gone.
@@ -67,7 +74,7 @@ private:
     pool_work* previous_ = nullptr;
 };
 
-/// Hands a node in. It gets its turn after those that came before.
+/// Hands a node in. It gets its turn after those of its priority that came before.
 void post(thread_pool_state& pool, pool_work& w);
 /// What those are told whose turn is `gone`.
 [[nodiscard]] std::exception_ptr reason_of_end(const thread_pool_state& pool) noexcept;

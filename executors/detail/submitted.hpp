@@ -43,9 +43,12 @@ private:
 class submitted_base : public pool_work {
 public:
     /// `drop`: if it is set when the turn comes, the pool doesn't want to run it any more.
-    submitted_base(future_record& of, const std::atomic<bool>* drop) noexcept
+    submitted_base(future_record& of, const std::atomic<bool>* drop, task_priority p,
+                   bool blocking) noexcept
         : pool_work(take_turn), of_(of), drop_(drop) {
         droppable = true;
+        blocks = blocking;
+        priority = p;
     }
 
     /// Hands a fresh record over to the pool. Throws what post() throws.
@@ -74,8 +77,9 @@ class submitted final : public future_record_of<R>, public submitted_base {
 
 public:
     template <class G, class... As>
-    explicit submitted(const std::atomic<bool>* drop, G&& function, As&&... arguments)
-        : submitted_base(static_cast<future_record&>(*this), drop),
+    submitted(const std::atomic<bool>* drop, task_priority p, bool blocking, G&& function,
+              As&&... arguments)
+        : submitted_base(static_cast<future_record&>(*this), drop, p, blocking),
           call_(std::in_place, std::forward<G>(function), std::forward<As>(arguments)...) {
         if constexpr (with_token) {
             stop_.emplace();
@@ -124,10 +128,11 @@ private:
 /// Hands `function(arguments...)`, decayed, to the pool.
 template <class F, class... A>
 future<thread_result_t<F, A...>> submit_to(thread_pool_state& pool, const std::atomic<bool>* drop,
-                                           F&& function, A&&... arguments) {
+                                           task_priority p, bool blocking, F&& function,
+                                           A&&... arguments) {
     using R = thread_result_t<F, A...>;
     auto* record = new submitted<R, std::decay_t<F>, std::decay_t<A>...>(
-        drop, std::forward<F>(function), std::forward<A>(arguments)...);
+        drop, p, blocking, std::forward<F>(function), std::forward<A>(arguments)...);
     auto f = future<R>::of(future_hold::first_of(*record));
     record->post_to(pool);
     return f;

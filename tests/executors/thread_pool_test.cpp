@@ -2,6 +2,7 @@
 #include <weft/executors/thread_pool.hpp>
 
 #include <weft/executors/cpus.hpp>
+#include <weft/executors/on_pool.hpp>
 #include <weft/ipc/error.hpp>
 #include <weft/runtime/cancellation.hpp>
 #include <weft/runtime/error.hpp>
@@ -14,6 +15,7 @@
 #include <weft/runtime/when_all.hpp>
 
 #include "executors/gate.hpp"
+#include "runtime/stray_errors.hpp"
 
 #include <catch2/catch.hpp>
 
@@ -23,6 +25,7 @@
 #include <numeric>
 #include <poll.h>
 #include <random>
+#include <sched.h>
 #include <set>
 #include <sys/resource.h>
 #include <thread>
@@ -204,6 +207,183 @@ TEST_CASE("thread_pool: a function that waits holds its thread, and what is behi
     g.open();
     CHECK(first.get());
     CHECK(second.get() == 2);
+}
+
+TEST_CASE("thread_pool: what is more urgent goes first, and nobody waits for ever") {
+    thread_pool pool({.threads = 1});
+    gate g;
+    future<> holds = pool.submit([&g] { g.pass(); });
+    while (g.arrived == 0)
+        std::this_thread::yield();
+    std::string order; // the one thread's
+    std::vector<future<>> all;
+    auto note = [&order](char c) { order += c; };
+    for (int i = 0; i != 3; ++i) {
+        all.push_back(pool.submit({.priority = task_priority::low}, note, 'l'));
+        all.push_back(pool.submit(note, 'n'));
+    }
+    for (int i = 0; i != 40; ++i)
+        all.push_back(pool.submit({.priority = task_priority::high}, note, 'h'));
+    g.open();
+    for (auto& f : all)
+        f.get();
+    auto urgent = [](std::size_t n) { return std::string(n, 'h'); };
+    std::string expected = urgent(16);
+    expected += "nl";
+    expected += urgent(15);
+    expected += "nl";
+    expected += urgent(9);
+    expected += "nl";
+    CHECK(order == expected);
+    holds.get();
+    SECTION("a call, a task and a withdrawal have their priority, too") {
+        run([](thread_pool& p) -> task<> {
+            gate again;
+            auto busy = spawn(p.call([&again] { again.pass(); }));
+            co_await eventually([&] { return again.arrived == 1; });
+            std::string turns;
+            auto task_of = [](std::string& to) -> task<> {
+                to += 't';
+                co_return;
+            };
+            auto low = spawn(p.call({.priority = task_priority::low}, [&turns] { turns += 'l'; }));
+            auto gone =
+                spawn(p.call({.priority = task_priority::high}, [&turns] { turns += 'g'; }));
+            auto high = spawn(on(p, task_priority::high, task_of(turns)));
+            co_await eventually([&] { return p.statistics().queued == 3; });
+            gone.cancel();
+            again.open();
+            co_await low.join();
+            co_await high.join();
+            co_await busy.join();
+            CHECK(turns == "tl");
+        }(pool));
+    }
+}
+
+TEST_CASE("thread_pool: what says that it blocks gets extra threads, which go when they are idle") {
+    thread_pool pool({.threads = 1, .blocking_threads = 2, .blocking_idle = 1ms});
+    gate g;
+    auto waits = [&g] {
+        g.pass();
+        return std::this_thread::get_id();
+    };
+    std::vector<future<std::thread::id>> all;
+    for (int i = 0; i != 3; ++i)
+        all.push_back(pool.submit({.blocks = true}, waits));
+    while (g.arrived < 2)
+        std::this_thread::yield();
+    CHECK(pool.submit([] { return 1; }).get() == 1); // the pool's own thread computes meanwhile
+    CHECK(pool.statistics().threads == 1);
+    CHECK(pool.statistics().blocking == 2);
+    CHECK(pool.statistics().queued == 1); // one more than may block
+    CHECK(all[2].cancel());
+    SECTION("they end") {
+        g.open();
+        CHECK(all[0].get() != all[1].get());
+        time_point end = now() + 10s;
+        while (pool.statistics().blocking != 0 && now() < end)
+            std::this_thread::yield();
+        CHECK(pool.statistics().blocking == 0);
+        CHECK(pool.submit({.blocks = true}, [] { return 2; }).get() == 2); // and come again
+    }
+    SECTION("a shutdown waits for them") {
+        future<> opens = pool.submit([&g] { g.open(); });
+        sync_wait(pool.shutdown());
+        CHECK(all[0].done());
+        CHECK(all[1].done());
+        CHECK_THROWS_AS(pool.submit({.blocks = true}, [] {}), state_error);
+    }
+    SECTION("a stopped call is withdrawn, or asked") {
+        run([](thread_pool& p, gate& opens) -> task<> {
+            bool ran = false;
+            auto waiting = p.call({.blocks = true}, [&ran] { ran = true; });
+            co_await fails_with<timeout_error>(with_timeout(1ms, std::move(waiting)));
+            opens.open();
+            std::atomic<bool> begun = false;
+            auto polite = [&begun](std::stop_token stop) {
+                begun = true;
+                while (!stop.stop_requested())
+                    ::poll(nullptr, 0, 1);
+            };
+            auto t = spawn(p.call({.blocks = true}, polite));
+            co_await eventually([&] { return begun.load(); });
+            t.cancel();
+            co_await fails_with<cancelled_error>(t.join());
+            CHECK_FALSE(ran);
+        }(pool, g));
+    }
+    SECTION("the end of the pool asks them, and fails what waits") {
+        auto mine =
+            std::make_unique<thread_pool>(thread_pool_options{.threads = 1, .blocking_threads = 1});
+        std::atomic<bool> begun = false;
+        future<bool> runs = mine->submit({.blocks = true}, [&begun](std::stop_token stop) {
+            begun = true;
+            while (!stop.stop_requested())
+                ::poll(nullptr, 0, 1);
+            return true;
+        });
+        while (!begun)
+            std::this_thread::yield();
+        future<> never_runs = mine->submit({.blocks = true}, [] {});
+        mine.reset();
+        CHECK(runs.get());
+        CHECK_THROWS_AS(never_runs.get(), ipc::pool_terminated);
+        g.open();
+    }
+}
+
+TEST_CASE("thread_pool: options that make no sense are refused, the others reach the threads",
+          "[T-MOD-07]") {
+    CHECK_THROWS_AS(thread_pool({.stack_size = 1024}), std::invalid_argument);
+    CHECK_THROWS_AS(thread_pool({.blocking_threads = 0}), std::invalid_argument);
+    const int bad[] = {-1};
+    CHECK_THROWS_AS(thread_pool({.cpus = bad}), std::invalid_argument);
+    cpu_set_t allowed;
+    REQUIRE(::sched_getaffinity(0, sizeof allowed, &allowed) == 0);
+    int cpu = 0;
+    while (!CPU_ISSET(static_cast<unsigned>(cpu), &allowed))
+        ++cpu;
+    const int here[] = {cpu};
+    auto count = [] {
+        cpu_set_t set;
+        ::sched_getaffinity(0, sizeof set, &set);
+        return CPU_COUNT(&set);
+    };
+    thread_pool pinned({.cpus = here});
+    CHECK(pinned.size() == 1);
+    CHECK(pinned.submit(count).get() == 1);
+    CHECK(pinned.submit([] { return ::sched_getcpu(); }).get() == cpu);
+    auto stack = [] {
+        pthread_attr_t a;
+        std::size_t bytes = 0;
+        ::pthread_getattr_np(::pthread_self(), &a);
+        ::pthread_attr_getstacksize(&a, &bytes);
+        ::pthread_attr_destroy(&a);
+        return bytes;
+    };
+    const std::size_t wanted = std::size_t{1} << 20;
+    thread_pool small({.threads = 1, .stack_size = wanted});
+    CHECK(small.submit(stack).get() == wanted);
+    CHECK(small.submit({.blocks = true}, stack).get() == wanted);
+}
+
+TEST_CASE("thread_pool: that calls starve is reported, once until one begins", "[P6]") {
+    weft::tests::stray_errors strays;
+    thread_pool pool({.threads = 1, .name = "busy", .starving_after = 1ms});
+    gate g;
+    future<> holds = pool.submit([&g] { g.pass(); });
+    while (g.arrived == 0)
+        std::this_thread::yield();
+    future<> waits = pool.submit([] {});
+    time_point end = now() + 10s;
+    while (strays.count() == 0 && now() < end)
+        std::this_thread::yield();
+    g.open();
+    waits.get();
+    REQUIRE(strays.count() == 1);
+    CHECK(strays.texts().front().find("1 calls wait") != std::string::npos);
+    CHECK(strays.wheres().front() == "busy");
 }
 
 TEST_CASE("thread_pool: a queued call that is stopped is withdrawn at once") {
