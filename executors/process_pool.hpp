@@ -145,12 +145,12 @@ public:
     /// against it: state_error, broken_executor, limit_error.
     template <class F, class... A>
         requires(!std::is_convertible_v<F, const submit_options&>)
-    future<ipc::remote_result_t<F, A...>> submit(F function, const A&... arguments) {
+    [[nodiscard]] future<ipc::remote_result_t<F, A...>> submit(F function, const A&... arguments) {
         return submit(submit_options(), function, arguments...);
     }
     template <class F, class... A>
-    future<ipc::remote_result_t<F, A...>> submit(const submit_options& options, F function,
-                                                 const A&... arguments);
+    [[nodiscard]] future<ipc::remote_result_t<F, A...>> submit(const submit_options& options,
+                                                               F function, const A&... arguments);
 
     /// Takes no more tasks, waits until the accepted ones are done, and ends the workers. If the
     /// wait is stopped, the pool goes on ending.

@@ -262,7 +262,7 @@ int in_a_pool_of_its_own(int n) {
 // --- Calls ---------------------------------------------------------------------------------------
 
 TEST_CASE("process_pool: functions are called in other processes and their results come back",
-          "[G-13]") {
+          "[G-13][MP-POOL-02]") {
     run([]() -> task<> {
         process_pool pool({.workers = 2});
         auto five = co_await pool.call(fn<&add>, 2, 3);
@@ -327,7 +327,7 @@ TEST_CASE("process_pool: large arguments and results go both ways at once", "[CF
     }());
 }
 
-TEST_CASE("process_pool: a worker may have a pool of its own") {
+TEST_CASE("process_pool: a worker may have a pool of its own", "[CF-PPE-11]") {
     run([]() -> task<> {
         process_pool pool({.workers = 1});
         auto answer = co_await pool.call(fn<&in_a_pool_of_its_own>, 41);
@@ -982,7 +982,7 @@ TEST_CASE("process_pool: a stopped wait for the end doesn't hold the end up") {
 }
 
 TEST_CASE("process_pool: what is pending when the pool is destroyed fails, and nobody waits for it",
-          "[P1][P11]") {
+          "[P1][P11][MP-POOL-14]") {
     run([]() -> task<> {
         auto pool = std::make_unique<process_pool>(process_pool_options{.workers = 1});
         auto running = spawn(pool->call(fn<&hang_deaf>));

@@ -587,7 +587,7 @@ TEST_CASE("process: that can't be started throws errno and path, and may be trie
     run_within(30s, test());
 }
 
-TEST_CASE("process: one that nobody holds any more is reaped", "[MP-PROC-11][P11]") {
+TEST_CASE("process: one that nobody holds any more is reaped", "[MP-PROC-11][P11][MP-GUIDE-02]") {
     auto test = []() -> task<> {
         {
             process p(fn<&give_a_number>);
