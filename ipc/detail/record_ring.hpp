@@ -160,9 +160,9 @@ public:
     [[nodiscard]] std::uint32_t ever_put() const noexcept {
         // seq_cst: as in unfinished()
         bool dropped = (s_->closed.load(std::memory_order_seq_cst) & control::dropped_bit) != 0;
-        const auto& end = dropped ? s_->front : s_->back;
+        const auto& counts = dropped ? s_->front : s_->back;
         // Who got an item has seen that it was put.
-        return items(end.place.load(std::memory_order_relaxed));
+        return items(counts.place.load(std::memory_order_relaxed));
     }
     [[nodiscard]] bool looks_empty() const noexcept {
         return granules(s_->front.place.load(std::memory_order_relaxed)) ==

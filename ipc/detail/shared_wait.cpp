@@ -35,6 +35,10 @@ bool shared_wait::suspends() {
         return true;
     }
     io_loop().remove_timer(*this);
+    if (others_first()) {
+        complete();
+        return true;
+    }
     owner().leaf = nullptr; // it didn't come to waiting
     return false;
 }

@@ -66,6 +66,9 @@ protected:
     virtual bool advance(sleeping_place& at) noexcept = 0;
     /// Whether to wake up and try, as it sleeps for long. Called now and then.
     [[nodiscard]] virtual bool must_look() noexcept;
+    /// Whether, though it needn't wait, others have their turn before it goes on. Called when it is
+    /// over, and didn't sleep.
+    [[nodiscard]] virtual bool others_first() noexcept { return false; }
     /// A stop, or the deadline. It may have used up a wake-up that another could need.
     virtual leaving leave(bool by_deadline, bool used_wake_up) noexcept = 0;
 
