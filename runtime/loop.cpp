@@ -314,7 +314,7 @@ void loop::poll(bool may_wait) noexcept {
     std::int64_t deadline = timers_.empty() ? INT64_MAX : to_ns(timers_.next());
     if (!ring_) {
         if (may_wait && !has_ready() && !mail_comes())
-            park_without_ring(deadline);
+            park_on_futex(deadline);
         return;
     }
     if (left_behind()) [[unlikely]] { // what is ready may still come to its end
@@ -328,6 +328,16 @@ void loop::poll(bool may_wait) noexcept {
     // the sleep.
     bool unsent =
         cancels_ != nullptr || cancel_all_ || !backlog_->requests.empty() || !when_room_.empty();
+    // While the kernel holds nothing of ours, only mail or a timer can end the sleep: a futex is the
+    // shorter one, for who wakes it, too.
+    if (may_wait && in_flight_ == 0 && !unsent && !shortage_ && ring_->pending_submissions() == 0 &&
+        !ring_->kernel_has_work()) {
+        if (!has_ready() && !mail_comes())
+            park_on_futex(deadline);
+        reap();
+        let_try_again();
+        return;
+    }
     bool wait = may_wait && !has_ready() && (!unsent || shortage_) && (arm_wake() || shortage_) &&
                 !mail_comes();
     std::int64_t began = wait ? falls_asleep() : 0;
@@ -403,7 +413,7 @@ void loop::was_asleep_since(std::int64_t when) noexcept {
     mail_woke_ = by_mail;
 }
 
-void loop::park_without_ring(std::int64_t deadline) noexcept {
+void loop::park_on_futex(std::int64_t deadline) noexcept {
     parked_.store(on_futex, std::memory_order_seq_cst);
     if (mail_.load(std::memory_order_seq_cst) == nullptr) {
         ++statistics_.parks;

@@ -141,7 +141,7 @@ private:
     bool mail_comes() noexcept;
     [[nodiscard]] std::int64_t falls_asleep() const noexcept;
     void was_asleep_since(std::int64_t when) noexcept;
-    void park_without_ring(std::int64_t deadline) noexcept;
+    void park_on_futex(std::int64_t deadline) noexcept;
     unsigned reap() noexcept;
     void flush_cancels() noexcept;
     void flush_backlog() noexcept;

@@ -647,6 +647,10 @@ int fake_kernel::register_ring(unsigned opcode, void* arg, unsigned count) {
 
 void fake_kernel::park(std::uint32_t* word, std::uint32_t expected, std::int64_t deadline) {
     std::unique_lock lock(mutex_);
+    waited_until_.reset();
+    if (deadline != for_ever)
+        waited_until_ = deadline;
+    ++counts_.waits;
     waiting_ = true;
     sleep(deadline, lock,
           [word, expected] { return std::atomic_ref<std::uint32_t>(*word).load() != expected; });

@@ -130,9 +130,9 @@ public:
 
     struct counts {
         unsigned enters = 0;     // all of them
-        unsigned waits = 0;      // those that slept
+        unsigned waits = 0;      // sleeps, in the ring or not
         unsigned wakes = 0;      // wake-ups of the ring
-        unsigned unparks = 0;    // wake-ups of a loop that has no ring
+        unsigned unparks = 0;    // wake-ups of a loop that doesn't sleep in its ring
         unsigned taken = 0;      // requests
         unsigned overflows = 0;  // completions for which there was no room
         unsigned skipped = 0;    // successes that nobody wanted to hear of
