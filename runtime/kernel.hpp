@@ -69,8 +69,8 @@ struct kernel {
     int (*make_wake_fd)(void* state);
     void (*wake)(void* state, int wake_fd);
     void (*close)(void* state, int fd);
-    /// Waits while `*word` is `expected`, until `deadline_ns` at most. For loops that have nothing in
-    /// their ring, or no ring yet.
+    /// Waits while `*word` is `expected`, until `deadline_ns` at most. For loops that have nothing
+    /// in their ring, or no ring yet.
     void (*park)(void* state, std::uint32_t* word, std::uint32_t expected,
                  std::int64_t deadline_ns);
     void (*unpark)(void* state, std::uint32_t* word);

@@ -328,8 +328,8 @@ void loop::poll(bool may_wait) noexcept {
     // the sleep.
     bool unsent =
         cancels_ != nullptr || cancel_all_ || !backlog_->requests.empty() || !when_room_.empty();
-    // While the kernel holds nothing of ours, only mail or a timer can end the sleep: a futex is the
-    // shorter one, for who wakes it, too.
+    // While the kernel holds nothing of ours, only mail or a timer can end the sleep: a futex is
+    // the shorter one, for who wakes it, too.
     if (may_wait && in_flight_ == 0 && !unsent && !shortage_ && ring_->pending_submissions() == 0 &&
         !ring_->kernel_has_work()) {
         if (!has_ready() && !mail_comes())
