@@ -179,6 +179,7 @@ family& family::instance() {
         // Those that a fork has copied are another process's children. Their records would close
         // descriptors, which is right, and kill nobody.
         f.children_.clear();
+        f.key_.reset(); // the pages are wiped in the child: zeros are no key
         f.pid_ = pid;
     }
     return f;

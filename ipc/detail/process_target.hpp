@@ -67,7 +67,7 @@ template <class A>
 void let_go_of([[maybe_unused]] A&& argument) {
     if constexpr (!std::is_lvalue_reference_v<A> && std::is_move_constructible_v<A> &&
                   !std::is_trivially_destructible_v<A>)
-        static_cast<void>(A(std::move(argument)));
+        static_cast<void>(A(std::forward<A>(argument)));
 }
 
 } // namespace weft::ipc::detail

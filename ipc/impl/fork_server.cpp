@@ -7,6 +7,7 @@
 #include <weft/ipc/detail/worker_role.hpp>
 #include <weft/runtime/cancellation.hpp>
 #include <weft/runtime/error.hpp>
+#include <weft/runtime/spawn.hpp>
 #include <weft/runtime/timeout.hpp>
 #include <weft/runtime/unix_socket.hpp>
 
@@ -88,6 +89,7 @@ void fork_server::leave_to_parent() noexcept {
         child_.let_go();
         child_ = child();
         control_.reset();
+        watched_ = false;
         owner_ = pid;
     }
 }
@@ -160,6 +162,43 @@ descriptor fork_server::request(const process_record& r) {
     throw process_error("the fork server dies each time that it is started");
 }
 
+// While it lives, its task will reap the server.
+class fork_server::watch {
+public:
+    explicit watch(descriptor d) noexcept : pidfd(std::move(d)) {}
+    watch(const watch&) = delete;
+    watch& operator=(const watch&) = delete;
+    ~watch() {
+        fork_server& s = instance();
+        std::lock_guard lock(s.mutex_);
+        s.watched_ = false;
+    }
+    const descriptor pidfd; // one of its own: another server may be there by then
+};
+
+task<> fork_server::wait_for_end(std::unique_ptr<watch> w) {
+    co_await readable(w->pidfd.get());
+    instance().look();
+}
+
+void fork_server::be_watched() {
+    std::unique_ptr<watch> w;
+    {
+        std::lock_guard lock(mutex_);
+        leave_to_parent();
+        if (watched_ || child_.try_wait())
+            return;
+        w = std::make_unique<watch>(descriptor(::fcntl(child_.pidfd(), F_DUPFD_CLOEXEC, 3)));
+        watched_ = true;
+    }
+    if (!w->pidfd)
+        return;
+    try {
+        spawn(wait_for_end(std::move(w))).set_name("fork server");
+    } catch (const state_error&) { // the loop is ending
+    }
+}
+
 void fork_server::give_up() noexcept {
     std::lock_guard lock(mutex_);
     leave_to_parent();
@@ -219,6 +258,7 @@ task<std::optional<child>> reply_in_time(descriptor socket) {
 task<child> fork_elsewhere(std::shared_ptr<process_record> r) {
     for (int attempt = 0; attempt != most_attempts; ++attempt) {
         auto reply = shield(reply_in_time(fork_server::instance().request(*r)));
+        fork_server::instance().be_watched();
         std::optional<child> made = co_await std::move(reply);
         if (made)
             co_return std::move(*made);

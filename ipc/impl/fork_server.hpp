@@ -36,8 +36,12 @@ public:
     void stop() noexcept;
     /// 0 if there is none.
     [[nodiscard]] int pid();
+    /// Waits for its end and reaps it, unless somebody does so already. On a loop.
+    void be_watched();
 
 private:
+    class watch;
+    static task<> wait_for_end(std::unique_ptr<watch> w);
     void leave_to_parent() noexcept;
     void start();
 
@@ -46,6 +50,7 @@ private:
     child child_;
     descriptor control_;
     bool thread_lasts_ = false;
+    bool watched_ = false;
     std::vector<const function_entry*> preload_;
 };
 

@@ -129,7 +129,7 @@ void tracker::stop() noexcept {
     to_.reset();
     names_.clear();
     pollfd p{child_.pidfd(), POLLIN, 0};
-    constexpr int patience = 2000; // milliseconds; others may hold it for longer
+    constexpr int patience = 10'000; // milliseconds; others may hold it for longer
     if (child_.pidfd() >= 0)
         ::poll(&p, 1, patience);
     if (!child_.try_wait())

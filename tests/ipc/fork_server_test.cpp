@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "support/io.hpp"
+#include "support/report.hpp"
 
 #include <weft/ipc/impl/fork_server.hpp>
 #include <weft/ipc/impl/fork_server_machine.hpp>
@@ -199,7 +200,11 @@ TEST_CASE("fork_server: when it dies its processes go on, and the next start mak
         ::kill(first, SIGINT); // which it ignores
         CHECK_FALSE(gone_within(server, 50ms));
         ::kill(first, SIGKILL);
-        co_await readable(server.get());
+        // Its end is seen on the loop, and no zombie stays.
+        const std::string entry = "/proc/" + std::to_string(first);
+        while (std::filesystem::exists(entry))
+            co_await sleep_for(1ms);
+        CHECK(gone_within(server, 0ms));
         CHECK(fork_server::instance().pid() == 0);
         CHECK(p.alive());
         ours.close();
@@ -262,8 +267,8 @@ TEST_CASE("fork_server: ends with its parent, and so does what came from it",
         CHECK_FALSE(gone_within(both.at(1), 0ms));
         p.kill();
         co_await p.join();
-        CHECK(gone_within(both.at(0), 2s));
-        CHECK(gone_within(both.at(1), 2s));
+        CHECK(gone_within(both.at(0), 10s));
+        CHECK(gone_within(both.at(1), 10s));
     };
     run_within(30s, test());
 }
@@ -282,6 +287,10 @@ TEST_CASE("fork_server: calls the preload functions once, and goes on when one f
 }
 
 TEST_CASE("fork_server: with threads that a preload function left it refuses", "[MP-START-06]") {
+    if (std::distance(std::filesystem::directory_iterator("/proc/self/task"), {}) != 1) {
+        skip("a sanitizer has a thread in each process");
+        return;
+    }
     until_server_stops guard;
     auto test = []() -> task<> {
         set_forkserver_preload(fn<&leave_a_thread>);
