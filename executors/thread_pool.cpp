@@ -94,7 +94,8 @@ std::string name_of_thread(const std::string& pool, unsigned number) {
 
 } // namespace
 
-class thread_pool_state {
+// What several threads write has lines of its own.
+class thread_pool_state { // NOLINT(clang-analyzer-optin.performance.Padding)
     using idle = idle_workers<>;
 
 public:
@@ -124,6 +125,10 @@ public:
         for (auto& w : workers_) // for the few instructions that a poster still needs
             while (w->posting.load(std::memory_order_acquire) != 0)
                 std::this_thread::yield();
+        for (auto& w : workers_) { // questions that came when there was nobody to answer
+            w->take_mail();
+            w->run_ready();
+        }
         WEFT_ASSERT(waiters_ == nullptr, "a thread pool went away while a task awaited its end");
     }
 
@@ -242,6 +247,14 @@ public:
         blocking_.join();
     }
 
+    [[nodiscard]] std::vector<fork_runner*> threads() {
+        std::vector<fork_runner*> found;
+        std::lock_guard lock(mutex_);
+        for (auto& w : workers_)
+            if (w->lives)
+                found.push_back(w.get());
+        return found;
+    }
     [[nodiscard]] unsigned size() const noexcept { return size_; }
     [[nodiscard]] thread_pool_statistics statistics() const {
         thread_pool_statistics s;
@@ -310,6 +323,7 @@ private:
         std::uint32_t random;
         pthread_t thread{}; // guarded by mutex_, as the next
         bool joinable = false;
+        bool lives = false;
         std::optional<std::stop_source> stop; // of the function that runs; guarded by lock_
         std::atomic<std::uint64_t> begun{0};
         std::atomic<bool> has_thread{false};
@@ -530,11 +544,10 @@ private:
     thread_pool_shutdown_op* waiters_ = nullptr;
 
     std::vector<std::unique_ptr<worker>> workers_;
-    std::atomic<unsigned> started_{0};   // all behind these never had a thread
-    std::atomic<std::uint32_t> dormant_; // those that have none
-    std::atomic<std::uint32_t> news_{0}; // stops that were announced
-    std::atomic<unsigned> initialising_{
-        0}; // threads that are. A guess: they are counted in no order
+    std::atomic<unsigned> started_{0};      // all behind these never had a thread
+    std::atomic<std::uint32_t> dormant_;    // those that have none
+    std::atomic<std::uint32_t> news_{0};    // stops that were announced
+    std::atomic<unsigned> initialising_{0}; // threads that are: a guess, in no order
     idle idle_;
 
     alignas(64) short_lock<> lock_; // for the following
@@ -571,7 +584,7 @@ int thread_pool_state::start(worker& w) noexcept {
         error = e.code().value();
     }
     if (error == 0) {
-        w.joinable = true;
+        w.joinable = w.lives = true;
         dormant_.fetch_sub(1, std::memory_order_relaxed);
         ++alive_;
         return 0;
@@ -617,6 +630,7 @@ void thread_pool_state::serve(worker& w) noexcept {
     this_thread_state.current_runner = nullptr;
     {
         std::lock_guard lock(mutex_);
+        w.lives = false;
         --alive_;
     }
     tell_if_ended();
@@ -953,6 +967,8 @@ void drop_pending(thread_pool_state& pool) noexcept { pool.drop_pending(); }
 void leave(thread_pool_state& pool, pool_work& w) noexcept { pool.leave(w); }
 
 void announce_stop(thread_pool_state& pool) noexcept { pool.announce_stop(); }
+
+std::vector<fork_runner*> threads_of(thread_pool_state& pool) { return pool.threads(); }
 
 // --- Shutdown ------------------------------------------------------------------------------------
 

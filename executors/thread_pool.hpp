@@ -119,6 +119,7 @@ public:
     /// Calls `function(arguments...)` on a thread of the pool, once this is awaited. Both are moved
     /// or copied here.
     template <class F, class... A>
+        requires(!std::is_same_v<std::decay_t<F>, work_options>)
     [[nodiscard]] auto call(F&& function, A&&... arguments) {
         return detail::thread_call<std::decay_t<F>, std::decay_t<A>...>(
             *state_, work_options(), std::forward<F>(function), std::forward<A>(arguments)...);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <weft/runtime/introspect.hpp>
 
+#include <weft/runtime/detail/fork.hpp>
 #include <weft/runtime/error.hpp>
 #include <weft/runtime/loop.hpp>
 #include <weft/runtime/runtime.hpp>
@@ -26,12 +27,13 @@ namespace detail {
 
 namespace {
 
-// The awaits of a strand from the innermost coroutine outwards.
+// The awaits of a strand from the innermost coroutine outwards. A strand of a pool is no branch: of
+// it they are shown up to a fork, or to whatever else is told of an end.
 class await_chain {
 public:
     await_chain(const strand& s, const promise_base* innermost,
                 const std::source_location& at) noexcept
-        : root_(&static_cast<const branch&>(s)), next_(innermost), at_(at) {}
+        : root_(s.roams ? nullptr : &static_cast<const branch&>(s)), next_(innermost), at_(at) {}
     explicit await_chain(const strand& s) noexcept : await_chain(s, s.promise, s.awaiting_at) {}
 
     /// Goes to the next one; false at the end.
@@ -40,7 +42,7 @@ public:
             return false;
         at = at_;
         const continuation* c = next_->returns_to;
-        if (c == root_) {
+        if (root_ == nullptr ? c->on_end != nullptr : c == root_) {
             next_ = nullptr;
         } else {
             const auto* outer = static_cast<const frame_continuation*>(c);
@@ -140,47 +142,88 @@ private:
     std::unordered_map<const strand*, std::size_t> places_; // made if somebody waits for somebody
 };
 
+namespace {
+
+// Looks at trees of strands, and makes one of tasks.
+class tree_maker {
+public:
+    tree_maker(const capture_options& o, const strand* running, const promise_base* here,
+               const std::source_location& at)
+        : options_(o), running_(running), here_(here), at_(at) {}
+
+    // What is below a strand. False: there is more than the options allow.
+    bool below(const strand& root, std::size_t above, std::size_t depth) {
+        for (const strand* s = oldest_child(root); s != nullptr;) {
+            bool shown = is_alive(*s, running_);
+            if (shown && !note(*s, above, depth))
+                return false;
+            if (s->first_child != nullptr) {
+                if (shown) {
+                    above = tree_.tasks.size() - 1;
+                    ++depth;
+                }
+                s = oldest_child(*s);
+                continue;
+            }
+            while (s->previous_sibling == nullptr && s->parent != &root) {
+                s = s->parent;
+                if (is_alive(*s, running_)) {
+                    above = tree_.tasks[above].parent;
+                    --depth;
+                }
+            }
+            s = s->previous_sibling;
+        }
+        return true;
+    }
+    bool with(const strand& s) {
+        return note(s, task_info::none, 0) && below(s, tree_.tasks.size() - 1, 1);
+    }
+    task_tree take() {
+        waits_.put_into(tree_);
+        return std::move(tree_);
+    }
+
+private:
+    bool note(const strand& s, std::size_t above, std::size_t depth) {
+        if (tree_.tasks.size() == options_.max_tasks) {
+            tree_.complete = false;
+            return false;
+        }
+        task_info t = info_of(s, running_, here_, at_, options_.max_awaits);
+        t.parent = above;
+        t.depth = depth;
+        tree_.tasks.push_back(std::move(t));
+        waits_.note(s);
+        return true;
+    }
+
+    const capture_options& options_;
+    const strand* running_;
+    const promise_base* here_;
+    std::source_location at_;
+    task_tree tree_;
+    links waits_;
+};
+
+} // namespace
+
 task_tree capture(const capture_options& options, const promise_base* here,
                   const std::source_location& at) {
     loop& l = this_loop();
-    const strand* running = l.current_strand;
-    const strand* root = &l.root();
-    task_tree tree;
-    links waits;
-    std::size_t above = task_info::none;
-    std::size_t depth = 0;
-    for (const strand* s = oldest_child(*root); s != nullptr;) {
-        bool shown = is_alive(*s, running);
-        if (shown) {
-            if (tree.tasks.size() == options.max_tasks) {
-                tree.complete = false;
-                break;
-            }
-            task_info t = info_of(*s, running, here, at, options.max_awaits);
-            t.parent = above;
-            t.depth = depth;
-            tree.tasks.push_back(std::move(t));
-            waits.note(*s);
-        }
-        if (s->first_child != nullptr) {
-            if (shown) {
-                above = tree.tasks.size() - 1;
-                ++depth;
-            }
-            s = oldest_child(*s);
-            continue;
-        }
-        while (s->previous_sibling == nullptr && s->parent != root) {
-            s = s->parent;
-            if (is_alive(*s, running)) {
-                above = tree.tasks[above].parent;
-                --depth;
-            }
-        }
-        s = s->previous_sibling;
-    }
-    waits.put_into(tree);
-    return tree;
+    tree_maker m(options, l.current_strand, here, at);
+    static_cast<void>(m.below(l.root(), task_info::none, 0));
+    return m.take();
+}
+
+task_tree capture_strands_of(const fork_runner& r, const capture_options& options) {
+    std::vector<const strand*> roots;
+    for (const fork_strand* s = r.strands(); s != nullptr; s = s->next_here)
+        roots.push_back(s);
+    tree_maker m(options, nullptr, nullptr, std::source_location());
+    while (!roots.empty() && m.with(*roots.back())) // the oldest first
+        roots.pop_back();
+    return m.take();
 }
 
 } // namespace detail
@@ -191,7 +234,7 @@ task_tree capture_tasks(const capture_options& options) {
 
 namespace {
 
-// Where loops put their answers. Outlives the asking, for those that come too late.
+// Where those who were asked put their answers. Outlives the asking, for those that come too late.
 struct gathering {
     explicit gathering(std::size_t n) : trees(n), left(n) {
         for (task_tree& t : trees)
@@ -211,21 +254,32 @@ struct gathering {
 
 } // namespace
 
-std::vector<task_tree> capture_tasks(runtime& of, const capture_options& options, duration within) {
-    auto g = std::make_shared<gathering>(of.loops());
-    loop* own = this_loop_or_null();
-    for (std::size_t i = 0; i < of.loops(); ++i) {
-        if (&of.get_loop(i) != own)
-            of.get_loop(i).post([g, i, options] { g->put(i, capture_tasks(options)); });
-    }
-    for (std::size_t i = 0; i < of.loops(); ++i) {
-        if (&of.get_loop(i) == own)
-            g->put(i, capture_tasks(options));
-    }
+std::vector<task_tree>
+detail::gather_trees(std::size_t count, duration within,
+                     const std::function<void(std::size_t, tree_answer)>& ask) {
+    auto g = std::make_shared<gathering>(count);
+    for (std::size_t i = 0; i < count; ++i)
+        ask(i, [g, i](task_tree t) { g->put(i, std::move(t)); });
     std::unique_lock lock(g->mutex);
     g->all_there.wait_until(lock, saturated_sum(clock::now(), within),
                             [&] { return g->left == 0; });
     return g->trees;
+}
+
+std::vector<task_tree> capture_tasks(runtime& of, const capture_options& options, duration within) {
+    // The own loop comes last: the others look meanwhile.
+    loop* own = this_loop_or_null();
+    detail::tree_answer mine;
+    auto ask = [&](std::size_t i, detail::tree_answer answer) {
+        if (&of.get_loop(i) == own)
+            mine = std::move(answer);
+        else
+            of.get_loop(i).post(
+                [answer = std::move(answer), options] { answer(capture_tasks(options)); });
+        if (i + 1 == of.loops() && mine)
+            mine(capture_tasks(options));
+    };
+    return detail::gather_trees(of.loops(), within, ask);
 }
 
 namespace {

@@ -37,6 +37,7 @@
 #include <weft/runtime/time.hpp>
 
 #include <cstddef>
+#include <functional>
 #include <limits>
 #include <source_location>
 #include <string>
@@ -71,7 +72,7 @@ struct task_info {
     std::vector<std::size_t> awaited_by;
 };
 
-/// The tasks of a loop, parents before their children.
+/// The tasks of a loop, or of a thread of a pool, parents before their children.
 struct task_tree {
     std::vector<task_info> tasks;
     bool complete = true; // false: there are more than the options allow
@@ -139,6 +140,17 @@ namespace detail {
 
 task_tree capture(const capture_options& options, const promise_base* here,
                   const std::source_location& at);
+
+class fork_runner;
+/// The tasks that belong to a thread of a pool, on that thread, between two of them.
+[[nodiscard]] task_tree capture_strands_of(const fork_runner& r, const capture_options& options);
+
+/// Has `count` others answer with a tree each: `ask(i, answer)` sees to it that `answer(tree)` is
+/// called somewhere, once at most. Waits until `within` has passed.
+using tree_answer = std::function<void(task_tree)>;
+[[nodiscard]] std::vector<task_tree>
+gather_trees(std::size_t count, duration within,
+             const std::function<void(std::size_t, tree_answer)>& ask);
 
 class [[nodiscard]] capture_op {
 public:

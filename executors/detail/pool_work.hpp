@@ -26,10 +26,12 @@
 #include <cstdint>
 #include <exception>
 #include <stop_token>
+#include <vector>
 
 namespace weft::detail {
 
 class thread_pool_state;
+class fork_runner;
 
 enum class pool_turn : std::uint8_t {
     run,  // on a thread of the pool
@@ -87,5 +89,7 @@ void drop_pending(thread_pool_state& pool) noexcept;
 void leave(thread_pool_state& pool, pool_work& w) noexcept;
 /// A stop_point was set that strands of this pool are below of: they are told. See fork.hpp.
 void announce_stop(thread_pool_state& pool) noexcept;
+/// The threads that it has now. What is posted to one that ends is run by who destroys the pool.
+[[nodiscard]] std::vector<fork_runner*> threads_of(thread_pool_state& pool);
 
 } // namespace weft::detail

@@ -111,8 +111,8 @@ public:
     }
     /// A stop point was set.
     void tell_of_stop() noexcept { announce_(*this); }
-    /// Whether a strand belongs to this thread, which has to be there for it.
-    [[nodiscard]] bool has_strands() const noexcept { return here_ != nullptr; }
+    /// Those that belong to this thread, which has to be there for them. On it.
+    [[nodiscard]] const fork_strand* strands() const noexcept { return here_; }
 
     work_deque<promise_base> deque; // the roots of children
 

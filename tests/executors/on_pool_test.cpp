@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <weft/executors/on_pool.hpp>
 
+#include <weft/executors/pool_tasks.hpp>
 #include <weft/executors/thread_local_slot.hpp>
 #include <weft/ipc/error.hpp>
 #include <weft/runtime/cancellation.hpp>
@@ -12,6 +13,7 @@
 #include <weft/runtime/spawn.hpp>
 #include <weft/runtime/sync_wait.hpp>
 #include <weft/runtime/task_group.hpp>
+#include <weft/runtime/task_trace.hpp>
 #include <weft/runtime/timeout.hpp>
 #include <weft/runtime/when_all.hpp>
 #include <weft/runtime/when_any.hpp>
@@ -628,6 +630,91 @@ TEST_CASE("on_pool: context variables travel along; what a child sets is its own
         }
         CHECK(level.get() == 1);
     }());
+}
+
+TEST_CASE("on_pool: what its tasks wait for can be seen, on each thread") {
+    run([]() -> task<> {
+        thread_pool pool({.threads = 2});
+        CHECK(capture_tasks(pool).empty()); // no thread yet
+        event unset;
+        std::atomic<int> begun{0};
+        auto waits = [](event& e, std::atomic<int>& n) -> task<> {
+            co_await with_task_group([&](task_group& g) -> task<> {
+                g.spawn(wait_for(e, n)).set_name("child");
+                co_await wait_for(e, n);
+            });
+        };
+        auto t = spawn(on(pool, waits(unset, begun)));
+        co_await eventually([&] { return begun == 2; });
+        // Of the child there are two: in the tree of its group, and where it runs.
+        std::string text;
+        std::size_t tasks = 0;
+        auto seen = [&] {
+            text.clear();
+            tasks = 0;
+            for (const task_tree& thread : capture_tasks(pool)) {
+                text += thread.answered ? to_string(thread) : "";
+                tasks += thread.tasks.size();
+            }
+            return tasks == 4 && text.find("waits for event") != text.npos;
+        };
+        co_await eventually(seen);
+        CAPTURE(text);
+        CHECK(text.find("waits for task_group") != text.npos);
+        CHECK(text.find("child, started at") != text.npos);
+        CHECK(text.find("waits for a thread of the pool") != text.npos);
+        CHECK(text.find("on_pool_test.cpp") != text.npos);
+        unset.set();
+        co_await t.join();
+        auto idle = capture_tasks(pool);
+        for (const task_tree& thread : idle)
+            CHECK(thread.tasks.empty());
+        co_await pool.shutdown();
+        CHECK(capture_tasks(pool).empty());
+    }());
+}
+
+TEST_CASE("on_pool: tasks there are traced as on a loop", "[T-MOD-06]") {
+    static std::atomic<int> started, resumed, suspended, ended;
+    started = resumed = suspended = ended = 0;
+    set_task_trace_hook([](const task_event& e) noexcept {
+        switch (e.what) {
+        case task_event::start:
+            ++started;
+            break;
+        case task_event::resume:
+            ++resumed;
+            break;
+        case task_event::suspend:
+            ++suspended;
+            break;
+        case task_event::end:
+            ++ended;
+            break;
+        }
+    });
+    run([]() -> task<> {
+        thread_pool pool({.threads = 3});
+        auto work = []() -> task<long> {
+            long sum = co_await fibonacci(16);
+            co_await yield();
+            co_await with_task_group([&](task_group& g) -> task<> {
+                for (int i = 0; i < 10; ++i)
+                    g.spawn(fibonacci(10));
+                co_return;
+            });
+            co_return sum;
+        };
+        auto [a, b] = co_await when_all(on(pool, work()), on(pool, work()));
+        CHECK(a == 987);
+        CHECK(b == 987);
+        co_await pool.shutdown();
+    }());
+    set_task_trace_hook(nullptr);
+    CHECK(started == ended);
+    CHECK(started >=
+          25); // the main task and its parts, two tasks with two groups, ten children each
+    CHECK(started + resumed == suspended + ended);
 }
 
 TEST_CASE("on_pool: destroying the pool stops its tasks, and says so", "[P1][P23]") {
