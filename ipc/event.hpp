@@ -41,7 +41,7 @@ public:
 
 protected:
     event_wait(event& e, const weft::detail::operation_type& t, limit time) noexcept
-        : shared_wait(t, time), at_(&e) {}
+        : shared_wait(t, time, first_try::takes), at_(&e) {}
     event_wait(event_wait&&) = default;
     ~event_wait() = default;
     [[nodiscard]] bool passed() const noexcept { return passed_; }

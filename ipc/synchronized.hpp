@@ -15,11 +15,12 @@
 //
 // load() and store() take the lock each for itself: a load, a sum and a store are three steps,
 // between which others may store. scoped() and get_lock() hold it for longer; the lock is
-// recursive, so that load() and store() work meanwhile. get_obj() is the value without the lock. The lock may be one
-// that is there already, for several values; it then stays the caller's to hand over.
+// recursive, so that load() and store() work meanwhile. get_obj() is the value without the lock.
+// The lock may be one that is there already, for several values; it then stays the caller's to
+// hand over.
 //
-// Threads:      as the lock's; load, store and scoped from any. Processes: each sees the memory that
-//               memory() hands over; when one dies with the lock, see lock_error.hpp.
+// Threads:      as the lock's; load, store and scoped from any. Processes: each sees the memory
+//               that memory() hands over; when one dies with the lock, see lock_error.hpp.
 // Cancellation: who is stopped while waiting for the lock leaves no trace.
 // Errors:       as recursive_mutex's and shared_memory's; std::invalid_argument for memory that is
 //               too small, and for an array of nothing; std::out_of_range for a place that isn't

@@ -151,7 +151,7 @@ public:
 
 protected:
     lock_wait(held_word& l, const weft::detail::operation_type& t, limit time) noexcept
-        : shared_wait(t, time), at_(&l) {}
+        : shared_wait(t, time, first_try::takes), at_(&l) {}
     lock_wait(lock_wait&&) = default;
     ~lock_wait() = default;
 

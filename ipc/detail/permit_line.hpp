@@ -53,7 +53,7 @@ public:
 
 protected:
     permit_wait(permit_line& l, const weft::detail::operation_type& t, limit time) noexcept
-        : shared_wait(t, time), at_(&l) {}
+        : shared_wait(t, time, first_try::takes), at_(&l) {}
     permit_wait(permit_wait&&) = default;
     ~permit_wait() = default;
     [[nodiscard]] bool has_permit() const noexcept { return has_; }

@@ -57,8 +57,12 @@ protected:
         not_now, // it is late: advance() will say so
     };
 
-    shared_wait(const weft::detail::operation_type& t, limit l) noexcept
-        : futex_operation(t, ended), timer(fired), limit_(l) {}
+    /// What its first try does.
+    enum class first_try : std::uint8_t { takes, lines_up };
+
+    shared_wait(const weft::detail::operation_type& t, limit l,
+                first_try f = first_try::lines_up) noexcept
+        : futex_operation(t, ended), timer(fired), limit_(l), lines_up_(f == first_try::lines_up) {}
     shared_wait(shared_wait&&) = default;
     ~shared_wait() = default;
 
@@ -84,6 +88,8 @@ protected:
 
 private:
     bool suspends();
+    bool look_out(sleeping_place& at) noexcept;
+    void start_timer();
     bool try_now(sleeping_place& at) noexcept;
     void go_on() noexcept;
     void sleep(const sleeping_place& at) noexcept;
@@ -93,7 +99,9 @@ private:
 
     limit limit_;
     time_point deadline_ = never;
+    time_point began_; // to sleep
     duration pause_ = first_look_after;
+    bool lines_up_;
     bool armed_ = false;
     bool slept_ = false;
     bool woken_ = false;
