@@ -16,6 +16,7 @@
 #include "impl/native_thread.hpp"
 #include "impl/pool_work_list.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <condition_variable>
@@ -35,10 +36,16 @@ namespace weft::detail {
 
 namespace {
 
-// How often one looks for work before it sleeps: about as long as to sleep and be woken takes.
-constexpr unsigned looks = 1000;
+// How long one looks for work before it sleeps, in nanoseconds: about as long as to sleep and be
+// woken takes.
+constexpr std::int64_t look_time = 50'000;
 constexpr unsigned looks_between_yields = 16;
 constexpr unsigned yields = 32; // a round in which std_atomics::pause yields the processor
+// Who gets the processor back later than this has found that others want it. Then it is better to
+// sleep at once, for who is woken comes first; so many times, and twice as many the next time.
+constexpr std::int64_t long_yield = 20'000;
+constexpr unsigned fewest_crowded = 16;
+constexpr unsigned most_crowded = 1024;
 // Strands that are run before others get a turn, and how often what comes from outside goes first.
 constexpr unsigned batch = 256;
 constexpr unsigned outsiders_first = 64;
@@ -321,6 +328,8 @@ private:
         bool turns_round = false; // to mail, stops and timers, before what else is ready
         unsigned turns = 0;
         std::uint32_t random;
+        unsigned crowded = 0; // how often it doesn't look around: see long_yield
+        unsigned crowded_next = fewest_crowded;
         pthread_t thread{}; // guarded by mutex_, as the next
         bool joinable = false;
         bool lives = false;
@@ -446,12 +455,30 @@ private:
         return w.has_mail() || w.has_stops_to_pass_on() || has_work();
     }
     [[nodiscard]] bool look_around(worker& w) noexcept {
-        for (unsigned n = 0; n < looks; ++n) {
-            if (is_wanted(w))
-                return true;
+        const kernel& k = real_kernel();
+        const bool may_yield = w.crowded == 0;
+        if (!may_yield)
+            --w.crowded;
+        const std::int64_t began = k.now(k.state);
+        std::int64_t at = began;
+        do {
             // Where processors are scarce, whom we have just woken may wait for this one.
-            std_atomics::pause(n % looks_between_yields == 0 ? yields : 0);
-        }
+            if (may_yield) {
+                std_atomics::pause(yields);
+                const std::int64_t before = std::exchange(at, k.now(k.state));
+                if (at - before > long_yield) {
+                    w.crowded = w.crowded_next;
+                    w.crowded_next = std::min(w.crowded_next * 2, most_crowded);
+                    return is_wanted(w);
+                }
+                w.crowded_next = fewest_crowded;
+            }
+            for (unsigned n = 0; n < looks_between_yields; ++n) {
+                if (is_wanted(w))
+                    return true;
+                std_atomics::pause(0);
+            }
+        } while (may_yield && at - began < look_time);
         return false;
     }
     void sleep(worker& w, bool searching) noexcept {
