@@ -92,7 +92,9 @@ bool lock_attempt::advance(held_word& l, sleeping_place& at, bool slept, bool wo
 
 bool lock_attempt::must_look(held_word& l, std::uint32_t armed_value) noexcept {
     const std::uint64_t s = l.state_.state();
-    return static_cast<std::uint32_t>(s) != armed_value ||
+    // Kept for those who have slept: whoever was woken for it may have been killed, and who sleeps
+    // here without having been woken has slept, too.
+    return static_cast<std::uint32_t>(s) != armed_value || held_word::word::free_for(s, true) ||
            (held_word::word::held_in(s) && is_gone(held_word::word::mark_in(s)));
 }
 

@@ -38,6 +38,11 @@ bool permit_wait::advance(sleeping_place& at) noexcept {
     }
 }
 
+bool permit_wait::must_look() noexcept {
+    // Permits that are kept for those who have slept are for it as well.
+    return at_->permits() != 0 || shared_wait::must_look();
+}
+
 shared_wait::leaving permit_wait::leave(bool, bool used_wake_up) noexcept {
     bool wakes = overtaken_ && at_->word_.leave();
     if (wakes || used_wake_up)
