@@ -20,6 +20,7 @@ public:
             if (b.lock_.try_take(this_process(), true) == taking::taken)
                 return;
             // Those who hold it do so for a few instructions, unless they were suspended or killed.
+            // On a busy machine each pause may take as long as others' turns.
             if (round % look_for_the_dead == 0) {
                 const std::uint64_t holder = lock_word<>::mark_in(b.lock_.state());
                 if (holder != 0 && is_gone(holder) && b.lock_.take_from(holder, this_process())) {
@@ -37,7 +38,7 @@ public:
     ~hold() { core_.lock_.give_back(); } // nobody sleeps on it
 
 private:
-    static constexpr unsigned look_for_the_dead = 64;
+    static constexpr unsigned look_for_the_dead = 8;
     barrier_core& core_;
 };
 
