@@ -42,7 +42,8 @@
 //               nothing. state_error after close(). protocol_error for memory that holds no such
 //               queue, or is damaged; its numbers are checked before they are used.
 //               std::system_error and std::invalid_argument when it is made. std::bad_alloc from a
-//               get leaves the item, if that wasn't in parts.
+//               get leaves the item, if that wasn't in parts. A queue must not be destroyed while
+//               somebody of the same process waits; close() it, and they end.
 // Cost:         putting and getting: two exchanges each (with one_to_one, one) and a copy; a system
 //               call only if somebody sleeps, or has to. Numbers, structures of them, strings and
 //               vectors of them are decoded where they lie; other items take an allocation.

@@ -141,23 +141,24 @@ queue_core::queue_core(shared_memory& m, const shape& s)
 
 void queue_core::lookout::note_woken() noexcept {
     int seen = confidence_.load(std::memory_order_relaxed);
-    if (seen < most)
+    if (seen < most && seen != never_again)
         confidence_.store(seen + 1, std::memory_order_relaxed);
 }
 
 template <class There>
 bool queue_core::lookout::look(There there) noexcept {
-    if (confidence_.load(std::memory_order_relaxed) <= 0)
+    int seen = confidence_.load(std::memory_order_relaxed);
+    if (seen <= 0)
         return false;
     for (int round = 0; round < rounds; ++round) {
         // Each look takes the cache line from who writes there, so not too often.
-        std_atomics::pause(2);
+        std_atomics::pause(1);
         if (there()) {
             confidence_.store(most, std::memory_order_relaxed);
             return true;
         }
     }
-    confidence_.store(in_vain, std::memory_order_relaxed);
+    confidence_.store(std::max(seen - in_vain, least), std::memory_order_relaxed);
     return false;
 }
 
@@ -269,6 +270,7 @@ ring_outcome queue_core::get(item_taker& t) {
             if (t.began)
                 ring_.drop_rest();
             t.began = false;
+            page_->room.ring_all(wake_word);
             page_->front_free.ring_all(wake_word);
             throw;
         }
@@ -362,6 +364,12 @@ bool somebody_is_gone(const record_ring<>& ring) noexcept {
     return false;
 }
 
+// On this loop.
+bool nothing_else_to_do() noexcept {
+    const weft::detail::runner* r = weft::detail::runner::current();
+    return r != nullptr && !r->has_ready();
+}
+
 // Tries until it needn't be tried again (true), or one may sleep at `at`. `bell_for` names the bell
 // for what a try gave, or null.
 template <class Try, class BellFor>
@@ -396,6 +404,9 @@ bool queue_put_op::pass_now(std::span<const std::span<const std::byte>> pieces) 
     if (time_limit().only_try() && attempt_.size > to_->ring().largest())
         return true;
     how_ = to_->put(attempt_);
+    if (how_ == ring_outcome::full && !time_limit().only_try() && nothing_else_to_do() &&
+        to_->for_room.look([this] { return !to_->has_no_room_for(attempt_); }))
+        how_ = to_->put(attempt_);
     return time_limit().only_try() || how_ == ring_outcome::done ||
            how_ == ring_outcome::shut_down || how_ == ring_outcome::damaged;
 }
@@ -418,10 +429,8 @@ bool queue_put_op::advance(sleeping_place& at) noexcept {
             return nullptr;
         }
     };
-    if (!slept() && !owner().run_by->has_ready() && how_ == ring_outcome::full && !turn_over_)
-        to_->for_room.look([this] { return !to_->has_no_room_for(attempt_); });
     bool over = try_or_announce(at, once, bell_for);
-    if (over && woken())
+    if (over && slept() && !suspicious())
         to_->for_room.note_woken();
     return over;
 }
@@ -464,6 +473,9 @@ bool queue_get_op::pass_now() {
     if (turn_over_)
         return false;
     try_once();
+    if (how_ == ring_outcome::empty && may_wait && nothing_else_to_do() &&
+        from_->for_items.look([this] { return !from_->ring().looks_empty(); }))
+        try_once();
     return !may_wait || how_ == ring_outcome::done || how_ == ring_outcome::shut_down ||
            how_ == ring_outcome::damaged;
 }
@@ -485,10 +497,8 @@ bool queue_get_op::advance(sleeping_place& at) noexcept {
             return nullptr;
         }
     };
-    if (!slept() && !owner().run_by->has_ready() && how_ == ring_outcome::empty && !turn_over_)
-        from_->for_items.look([this] { return !from_->ring().looks_empty(); });
     bool over = try_or_announce(at, [this] { return try_once(); }, bell_for);
-    if (over && woken())
+    if (over && slept() && !suspicious())
         from_->for_items.note_woken();
     return over;
 }

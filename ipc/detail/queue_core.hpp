@@ -142,10 +142,14 @@ public:
         bool look(There there) noexcept;
 
     private:
-        static constexpr int most = 4;
-        static constexpr int in_vain = -4;
+        static constexpr int most = 8;
+        static constexpr int in_vain =
+            3; // so many times woken for each time that it looked in vain
+        static constexpr int least = -8;
         static constexpr int never_again = -1000;
-        static constexpr int rounds = 48;
+        // As long as it takes to wake somebody up and to have an answer: if both go to sleep, they
+        // find out of it.
+        static constexpr int rounds = 400;
         std::atomic<int> confidence_;
     };
     lookout for_items, for_room;
