@@ -15,6 +15,7 @@
 #include <fmt/format.h>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string_view>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -232,19 +233,11 @@ task_tree capture_tasks(const capture_options& options) {
     return detail::capture(options, nullptr, std::source_location());
 }
 
-namespace {
-
-// Where those who were asked put their answers. Outlives the asking, for those that come too late.
-struct gathering {
-    explicit gathering(std::size_t n) : trees(n), left(n) {
+// Outlives the asking, for those that come too late.
+struct detail::tree_gathering {
+    explicit tree_gathering(std::size_t n) : trees(n), left(n) {
         for (task_tree& t : trees)
             t.answered = false;
-    }
-    void put(std::size_t i, task_tree t) {
-        std::lock_guard lock(mutex);
-        trees[i] = std::move(t);
-        if (--left == 0)
-            all_there.notify_one();
     }
     std::mutex mutex;
     std::condition_variable all_there;
@@ -252,14 +245,19 @@ struct gathering {
     std::size_t left;
 };
 
-} // namespace
+void detail::tree_answer::operator()(task_tree t) const {
+    std::lock_guard lock(to_->mutex);
+    to_->trees[place_] = std::move(t);
+    if (--to_->left == 0)
+        to_->all_there.notify_one();
+}
 
 std::vector<task_tree>
 detail::gather_trees(std::size_t count, duration within,
                      const std::function<void(std::size_t, tree_answer)>& ask) {
-    auto g = std::make_shared<gathering>(count);
+    auto g = std::make_shared<tree_gathering>(count);
     for (std::size_t i = 0; i < count; ++i)
-        ask(i, [g, i](task_tree t) { g->put(i, std::move(t)); });
+        ask(i, tree_answer(g, i));
     std::unique_lock lock(g->mutex);
     g->all_there.wait_until(lock, saturated_sum(clock::now(), within),
                             [&] { return g->left == 0; });
@@ -269,7 +267,7 @@ detail::gather_trees(std::size_t count, duration within,
 std::vector<task_tree> capture_tasks(runtime& of, const capture_options& options, duration within) {
     // The own loop comes last: the others look meanwhile.
     loop* own = this_loop_or_null();
-    detail::tree_answer mine;
+    std::optional<detail::tree_answer> mine;
     auto ask = [&](std::size_t i, detail::tree_answer answer) {
         if (&of.get_loop(i) == own)
             mine = std::move(answer);
@@ -277,7 +275,7 @@ std::vector<task_tree> capture_tasks(runtime& of, const capture_options& options
             of.get_loop(i).post(
                 [answer = std::move(answer), options] { answer(capture_tasks(options)); });
         if (i + 1 == of.loops() && mine)
-            mine(capture_tasks(options));
+            (*mine)(capture_tasks(options));
     };
     return detail::gather_trees(of.loops(), within, ask);
 }

@@ -39,6 +39,7 @@
 #include <cstddef>
 #include <functional>
 #include <limits>
+#include <memory>
 #include <source_location>
 #include <string>
 #include <vector>
@@ -145,9 +146,21 @@ class fork_runner;
 /// The tasks that belong to a thread of a pool, on that thread, between two of them.
 [[nodiscard]] task_tree capture_strands_of(const fork_runner& r, const capture_options& options);
 
-/// Has `count` others answer with a tree each: `ask(i, answer)` sees to it that `answer(tree)` is
-/// called somewhere, once at most. Waits until `within` has passed.
-using tree_answer = std::function<void(task_tree)>;
+struct tree_gathering;
+/// Where one of several puts its tree, from any thread, once at most.
+class tree_answer {
+public:
+    tree_answer(std::shared_ptr<tree_gathering> to, std::size_t i) noexcept
+        : to_(std::move(to)), place_(i) {}
+    void operator()(task_tree t) const;
+
+private:
+    std::shared_ptr<tree_gathering> to_;
+    std::size_t place_;
+};
+
+/// Has `count` others answer: `ask(i, answer)` sees to it that somebody calls `answer(tree)`. Waits
+/// until `within` has passed.
 [[nodiscard]] std::vector<task_tree>
 gather_trees(std::size_t count, duration within,
              const std::function<void(std::size_t, tree_answer)>& ask);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <weft/runtime/task_trace.hpp>
 
+#include <weft/runtime/assert.hpp>
 #include <weft/runtime/detail/branch.hpp>
 #include <weft/runtime/detail/fork.hpp>
 
@@ -104,6 +105,7 @@ void runner::run_traced(work& w) noexcept {
 // for something; a child of it starts then, and all others go on.
 void runner::drain_traced(strand* on) noexcept {
     while (next_frame || next_unwind != nullptr) {
+        WEFT_ASSERT(current_strand != nullptr, "a coroutine goes on that belongs to no strand");
         strand& s = *current_strand;
         if (&s != on) {
             if (on != nullptr)
