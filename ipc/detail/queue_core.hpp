@@ -38,7 +38,7 @@ struct queue_options {
 namespace detail {
 
 /// What is in the first page of the memory.
-struct queue_page {
+struct queue_page { // NOLINT(clang-analyzer-optin.performance.Padding)
     std::uint64_t magic;
     std::uint64_t type; // of the items
     std::uint32_t granules;
