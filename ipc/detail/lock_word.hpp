@@ -28,7 +28,9 @@
 
 namespace weft::ipc::detail {
 
-enum class taking : std::uint8_t {
+// An int: g++ and clang differ in who widens a smaller one, and a program and the library may come
+// from one each.
+enum class taking : int {
     not_free,
     taken,
     taken_from_the_dead, // what it guards is as its holder left it
