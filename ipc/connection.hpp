@@ -117,7 +117,7 @@ public:
     template <class T>
         requires(!std::is_reference_v<T> && !std::is_const_v<T> && !std::is_trivially_copyable_v<T>)
     [[nodiscard]] task<> send(T&& value) {
-        return detail::send_moved<T>(state_.get(), std::move(value));
+        return detail::send_moved<T>(state_.get(), std::forward<T>(value));
     }
     /// So are the elements of a view, which must stay there until it is done. It is received as a
     /// vector of the same.
