@@ -82,12 +82,22 @@ secret_bytes read_key(const descriptor& from) {
     return key;
 }
 
-// In one piece, so that the lines of two processes don't mix.
+// In one piece, so that the lines of two processes don't mix. If nobody reads them any more, that
+// is no reason to die of a signal.
 void say(const std::string& text) noexcept {
+    sigset_t broken_pipe, before;
+    ::sigemptyset(&broken_pipe);
+    ::sigaddset(&broken_pipe, SIGPIPE);
+    ::pthread_sigmask(SIG_BLOCK, &broken_pipe, &before);
     ssize_t n = 0;
     do {
         n = ::write(STDERR_FILENO, text.data(), text.size());
     } while (n < 0 && errno == EINTR);
+    if (n < 0 && errno == EPIPE) {
+        const timespec at_once{};
+        ::sigtimedwait(&broken_pipe, nullptr, &at_once);
+    }
+    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 void tell_error(const std::string& name, const stack_trace& trace) {

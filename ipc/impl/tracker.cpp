@@ -30,6 +30,7 @@ bool still_the_same(const tracked_name& n, const std::string& path) noexcept {
 
 int run_tracker(int, std::span<const int> descriptors) {
     std::signal(SIGTERM, SIG_IGN); // what ends the program's processes mustn't end this one first
+    std::signal(SIGPIPE, SIG_IGN); // nobody may be there to read what it says at the end
     ::prctl(PR_SET_NAME, "weft-tracker");
     tracker_machine names;
     std::array<char, tracker_machine::longest_packet + 1> packet;

@@ -336,7 +336,7 @@ TEST_CASE("process: what is more than bytes travels only when a process is made"
     CHECK_THROWS_AS(process(fn<&portrait_without_loop>, descriptor()), codec_error);
 }
 
-TEST_CASE("process: the exit code says how the function ended", "[MP-PROC-05]") {
+TEST_CASE("process: the exit code says how the function ended", "[MP-PROC-05][P17]") {
     methods_here methods;
     auto test = [](start_method m) -> task<> {
         redirected output(STDERR_FILENO);
@@ -351,6 +351,15 @@ TEST_CASE("process: the exit code says how the function ended", "[MP-PROC-05]") 
         CHECK(error != std::string::npos);
         CHECK(said.substr(0, error).find("Process Process-") != std::string::npos);
         CHECK(said.find(":\nint: ") != std::string::npos);
+
+        // Nobody reads what it says: that changes nothing.
+        descriptor standard(::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 10));
+        auto deaf = make_pipe();
+        deaf.first = pipe_reader();
+        ::dup2(deaf.second.fd(), STDERR_FILENO);
+        int code = co_await exit_code_of(4, m);
+        ::dup2(standard.get(), STDERR_FILENO);
+        CHECK(code == 1);
 
         // What it gives is nobody's.
         process a({.start = m}, fn<&give_a_number>);
