@@ -260,7 +260,7 @@ task<int> exit_code_of(int how, start_method m) {
 } // namespace
 
 TEST_CASE("process: calls a function, plain or coroutine, with what it was given",
-          "[MP-PROC-01][MP-START-01][MP-START-03]") {
+          "[MP-PROC-01][MP-START-01][MP-START-03][MP-START-10]") {
     methods_here methods;
     auto test = [](start_method m) -> task<> {
         auto [ours, theirs] = make_connection_pair();
@@ -319,6 +319,32 @@ TEST_CASE("process: calls a function, plain or coroutine, with what it was given
         CAPTURE(name_of(m));
         run_within(30s, test(m));
     }
+}
+
+TEST_CASE("process: two that each send the other 64 MiB before they read both finish", "[P14]") {
+    constexpr std::size_t size = std::size_t{64} << 20;
+    auto sends_then_reads = [](connection c, char sent, char expected) -> task<> {
+        std::vector<char> large(size, sent);
+        co_await c.send_bytes(std::as_bytes(std::span(large)));
+        byte_buffer got = co_await c.receive_bytes();
+        std::byte wanted = static_cast<std::byte>(expected);
+        bool right =
+            got.size() == size && got.bytes().front() == wanted && got.bytes().back() == wanted;
+        if (!right)
+            throw process_exit(3);
+    };
+    auto test = [&]() -> task<> {
+        auto [a, b] = make_connection_pair();
+        process p(sends_then_reads, std::move(a), 'p', 'q');
+        process q(sends_then_reads, std::move(b), 'q', 'p');
+        co_await p.start();
+        co_await q.start();
+        exit_status of_p = co_await p.join();
+        exit_status of_q = co_await q.join();
+        CHECK(of_p == exit_status::by_exit(0));
+        CHECK(of_q == exit_status::by_exit(0));
+    };
+    run_within(50s, test());
 }
 
 TEST_CASE("process: what is more than bytes travels only when a process is made", "[MP-START-11]") {
