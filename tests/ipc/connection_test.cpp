@@ -71,6 +71,13 @@ task<ends> over_tcp() {
     co_return ends(connection(sockets.first.release()), connection(sockets.second.release()));
 }
 
+// 0: a socket pair, 1: TCP, 2: a pipe, through which the second end sends.
+task<ends> ends_over(int kind) {
+    if (kind == 1)
+        co_return co_await over_tcp();
+    co_return kind == 0 ? make_connection_pair() : make_one_way_connection();
+}
+
 std::string pattern(std::size_t size, unsigned salt) {
     std::string s(size, '\0');
     for (std::size_t i = 0; i != size; ++i)
@@ -99,13 +106,7 @@ task<> exchange_all_sizes(connection& a, connection& b) {
 TEST_CASE("connection: messages of any size keep their boundaries, over whatever carries them",
           "[MP-PIPE-01][MP-PIPE-02][MP-CONN-03][MP-CONN-08][W-FRM-05]") {
     auto test = [](int kind) -> task<> {
-        ends both;
-        if (kind == 0)
-            both = make_connection_pair();
-        else if (kind == 1)
-            both = co_await over_tcp();
-        else
-            both = make_one_way_connection();
+        ends both = co_await ends_over(kind);
         auto& [a, b] = both;
         bool one_way = kind == 2;
         CHECK(a.can_send() == !one_way);
@@ -189,13 +190,7 @@ album large_album() {
 TEST_CASE("connection: values that are given away arrive whole, large blocks from where they lie",
           "[MP-CONN-01]") {
     auto test = [](int kind) -> task<> {
-        ends both;
-        if (kind == 0)
-            both = make_connection_pair();
-        else if (kind == 1)
-            both = co_await over_tcp();
-        else
-            both = make_one_way_connection();
+        ends both = co_await ends_over(kind);
         auto& [a, b] = both;
         const album original = large_album();
         std::vector<double> numbers(100'000, 2.5);
