@@ -145,12 +145,11 @@ public:
     /// against it: state_error, broken_executor, limit_error.
     template <class F, class... A>
         requires(!std::is_convertible_v<F, const submit_options&>)
-    [[nodiscard]] future<ipc::remote_result_t<F, A...>> submit(F function, const A&... arguments) {
+    [[nodiscard]] auto submit(F function, const A&... arguments) {
         return submit(submit_options(), function, arguments...);
     }
     template <class F, class... A>
-    [[nodiscard]] future<ipc::remote_result_t<F, A...>> submit(const submit_options& options,
-                                                               F function, const A&... arguments);
+    [[nodiscard]] auto submit(const submit_options& options, F function, const A&... arguments);
 
     /// Takes no more tasks, waits until the accepted ones are done, and ends the workers. If the
     /// wait is stopped, the pool goes on ending.
@@ -306,8 +305,7 @@ auto process_pool::call(const submit_options& options, F, const A&... arguments)
 }
 
 template <class F, class... A>
-future<ipc::remote_result_t<F, A...>> process_pool::submit(const submit_options& options, F,
-                                                           const A&... arguments) {
+auto process_pool::submit(const submit_options& options, F, const A&... arguments) {
     using function = ipc::detail::call_of<F, A...>;
     using R = typename function::result;
     auto* record = new detail::pool_submission<R>(hub_, function::entry,
