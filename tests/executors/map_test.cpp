@@ -91,8 +91,9 @@ TEST_CASE("map: results come in the order of the input, until the shortest has e
 }
 
 TEST_CASE("map_unordered: results come as they are ready", "[MP-POOL-10]") {
-    thread_pool pool({.threads = 2});
+    gate never_opens; // the gates outlive those who wait at them
     gate g;
+    thread_pool pool({.threads = 2});
     auto waits = [&g](int n) {
         if (n == 1)
             g.pass();
@@ -114,7 +115,6 @@ TEST_CASE("map_unordered: results come as they are ready", "[MP-POOL-10]") {
     CHECK(all(map_unordered(pool, {.chunk = 5}, square, numbers)) == "1 4 9 16 25 end");
     auto fails = [](int) -> int { throw std::runtime_error("no"); };
     CHECK(all(map_unordered(pool, fails, numbers)) == "no");
-    gate never_opens;
     auto stuck = [&](int n) {
         never_opens.pass();
         return n;
@@ -203,8 +203,8 @@ TEST_CASE("map: an error comes in its turn, and the rest is cancelled", "[CF-EXE
 
 TEST_CASE("map: its time counts from the call, and at the end of it the rest is cancelled",
           "[CF-EXE-03]") {
-    thread_pool pool({.threads = 1});
     gate g;
+    thread_pool pool({.threads = 1});
     std::atomic<int> asked{0};
     std::atomic<int> calls{0};
     auto waits = [&](std::stop_token stop, int n) {
@@ -253,8 +253,8 @@ TEST_CASE("map: its time counts from the call, and at the end of it the rest is 
 }
 
 TEST_CASE("map: a long piece stops between two calls", "[CF-EXE-03]") {
-    thread_pool pool({.threads = 1});
     gate g;
+    thread_pool pool({.threads = 1});
     std::atomic<int> calls{0};
     auto waits = [&](int n) {
         ++calls;

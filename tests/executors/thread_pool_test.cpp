@@ -210,8 +210,8 @@ TEST_CASE("thread_pool: a function that waits holds its thread, and what is behi
 }
 
 TEST_CASE("thread_pool: what is more urgent goes first, and nobody waits for ever") {
-    thread_pool pool({.threads = 1});
     gate g;
+    thread_pool pool({.threads = 1});
     future<> holds = pool.submit([&g] { g.pass(); });
     while (g.arrived == 0)
         std::this_thread::yield();
@@ -262,8 +262,8 @@ TEST_CASE("thread_pool: what is more urgent goes first, and nobody waits for eve
 }
 
 TEST_CASE("thread_pool: what says that it blocks gets extra threads, which go when they are idle") {
+    gate g; // outlives those who wait at it
     thread_pool pool({.threads = 1, .blocking_threads = 2, .blocking_idle = 1ms});
-    gate g;
     auto waits = [&g] {
         g.pass();
         return std::this_thread::get_id();
@@ -388,8 +388,8 @@ TEST_CASE("thread_pool: that calls starve is reported, once until one begins", "
 
 TEST_CASE("thread_pool: a queued call that is stopped is withdrawn at once") {
     run([]() -> task<> {
-        thread_pool pool({.threads = 1});
         gate g;
+        thread_pool pool({.threads = 1});
         bool ran = false;
         auto busy = spawn(pool.call([&g] { g.pass(); }));
         co_await eventually([&] { return g.arrived == 1; });
@@ -427,8 +427,8 @@ TEST_CASE("thread_pool: a running function is asked through its token, and await
 
 TEST_CASE("thread_pool: a function without a token is awaited, and delivers", "[P3]") {
     run([]() -> task<> {
-        thread_pool pool({.threads = 1});
         gate g;
+        thread_pool pool({.threads = 1});
         int delivered = 0;
         auto body = [&]() -> task<> {
             auto call = [&g] {
@@ -494,8 +494,8 @@ TEST_CASE("thread_pool: shutdown finishes what was accepted and refuses the rest
 
 TEST_CASE("thread_pool: a stopped wait for the end doesn't hold the end up") {
     run([]() -> task<> {
-        thread_pool pool({.threads = 1});
         gate g;
+        thread_pool pool({.threads = 1});
         auto busy = spawn(pool.call([&g] { g.pass(); }));
         co_await eventually([&] { return g.arrived == 1; });
         co_await fails_with<timeout_error>(with_timeout(10ms, pool.shutdown()));
@@ -566,8 +566,8 @@ TEST_CASE("thread_pool: its threads take no signals of the program") {
 
 TEST_CASE("thread_pool: an idle pool and an idle loop use no CPU") {
     run([]() -> task<> {
-        thread_pool pool({.threads = 4});
         gate g;
+        thread_pool pool({.threads = 4});
         co_await with_task_group([&](task_group& group) -> task<> {
             for (int i = 0; i != 4; ++i)
                 group.spawn(pool.call([&g] { g.pass(); }));
