@@ -766,6 +766,16 @@ def check_header(name: str, text: str) -> Iterator[Finding]:
             yield Finding(name, 2, f"the header's comment doesn't say `{label}` (\"none\" is an answer)")
 
 
+def check_own_header(name: str, text: str, is_file=lambda path: (ROOT / path).is_file()) -> Iterator[Finding]:
+    """A header stands alone because the .cpp file of the same name begins with it; without one it is compiled by itself."""
+    if module_of(name) is None or not name.endswith(".cpp") or "impl" in name.split("/"):
+        return
+    own = name.removesuffix(".cpp") + ".hpp"
+    first = re.search(r'^#include (.*)$', text, re.M)
+    if is_file(own) and (first is None or first[1] != f"<weft/{own}>"):
+        yield Finding(name, 1, f"doesn't begin with <weft/{own}>")
+
+
 def check_lists() -> Iterator[Finding]:
     """Whatever is in a module is in its meson.build."""
     for module in MODULES:
@@ -805,6 +815,7 @@ def check_file(path: pathlib.Path, known_types: dict[str, str]) -> list[Finding]
     if path.suffix in CODE:
         found += check_includes(name, text)
         found += check_header(name, text)
+        found += check_own_header(name, text)
         if not name.startswith("tests/canary/known_bad"):
             found += lint_code(text, name, 1, known_types)
             for line, code in example_blocks(text):
@@ -914,6 +925,10 @@ def self_test() -> int:
     examples = list(example_blocks(header + "// Threads: a long answer\n//          goes on.\n"))
     if [line for line, _ in examples] != [4]:
         wrong.append(f"examples of a header: {examples}")
+    own = "#include <weft/sync/thing.hpp>\n"
+    expect(list(check_own_header("sync/thing.cpp", own + "#include <atomic>\n", lambda path: True)))
+    expect(list(check_own_header("sync/thing.cpp", "#include <atomic>\n" + own, lambda path: True)), "doesn't begin")
+    expect(list(check_own_header("sync/thing.cpp", "#include <atomic>\n", lambda path: False)))
     expect(list(check_includes("runtime/a.hpp", "#include <weft/sync/event.hpp>\n")), "not below")
     expect(list(check_includes("sync/a.hpp", "#include <weft/ipc/pipe.hpp>\n")), "not below")
     expect(list(check_includes("executors/a.hpp", "#include <weft/ipc/pipe.hpp>\n#include <weft/sync/event.hpp>\n")))
