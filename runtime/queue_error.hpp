@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // What queues throw besides std::invalid_argument, those within a process and those between them.
 //
-//     weft::task<> drain(weft::queue<int>& q) {
+//     template <class Queue> // weft::queue, weft::ipc::queue ...
+//     weft::task<> drain(Queue& q) {
 //         try {
 //             while (true)
 //                 fmt::print("{}\n", co_await q.get());
