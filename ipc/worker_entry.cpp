@@ -119,7 +119,9 @@ child start_worker(const worker_role& role, std::span<const int> descriptors, co
     std::string mark(marker);
     mark += role.name;
     const std::array<const char*, 3> arguments{::program_invocation_name, mark.c_str(), nullptr};
-    child_options options{.arguments = arguments, .descriptors = passed};
+    child_options options{.arguments = arguments,
+                          .descriptors = passed,
+                          .blocks_signals = role.kind == role_kind::guard};
     if (path != nullptr)
         options.path = path;
     return spawn_child(options);

@@ -49,14 +49,18 @@ private:
 
 class spawn_attributes {
 public:
-    spawn_attributes() {
+    explicit spawn_attributes(bool blocks_signals) {
         if (int e = ::posix_spawnattr_init(&attributes_); e != 0)
             throw_errno(e, "posix_spawnattr_init");
-        sigset_t all, none;
+        sigset_t all, blocked;
         ::sigfillset(&all);
-        ::sigemptyset(&none);
+        ::sigemptyset(&blocked);
+        if (blocks_signals) {
+            ::sigaddset(&blocked, SIGINT);
+            ::sigaddset(&blocked, SIGTERM);
+        }
         ::posix_spawnattr_setsigdefault(&attributes_, &all);
-        ::posix_spawnattr_setsigmask(&attributes_, &none);
+        ::posix_spawnattr_setsigmask(&attributes_, &blocked);
         ::posix_spawnattr_setflags(&attributes_, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
     }
     spawn_attributes(const spawn_attributes&) = delete;
@@ -93,7 +97,7 @@ child spawn_child(const child_options& options) {
     }
     actions.close_from(end);
 
-    spawn_attributes attributes;
+    spawn_attributes attributes(options.blocks_signals);
     pid_t pid = 0;
     if (int e = ::posix_spawn(&pid, options.path, actions.get(), attributes.get(),
                               const_cast<char* const*>(options.arguments.data()), environ);

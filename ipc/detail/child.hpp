@@ -71,6 +71,8 @@ struct child_options {
     std::span<const char* const> arguments = {};
     /// These become 3, 4, ... in the child.
     std::span<const int> descriptors = {};
+    /// It begins with SIGINT and SIGTERM blocked. Else no signal is.
+    bool blocks_signals = false;
 };
 
 [[nodiscard]] child spawn_child(const child_options& options);

@@ -17,6 +17,7 @@ namespace weft::ipc::detail {
 enum class role_kind : std::uint8_t {
     worker,  // ignores SIGINT, and is killed with the thread that started it
     helper,  // ignores SIGINT, and sees to its own end
+    guard,   // as a helper, with SIGINT and SIGTERM blocked from its first moment
     process, // sees to its own end, and gets any number of descriptors beyond those it says
 };
 

@@ -29,7 +29,6 @@ bool still_the_same(const tracked_name& n, const std::string& path) noexcept {
 }
 
 int run_tracker(int, std::span<const int> descriptors) {
-    std::signal(SIGTERM, SIG_IGN); // what ends the program's processes mustn't end this one first
     std::signal(SIGPIPE, SIG_IGN); // nobody may be there to read what it says at the end
     ::prctl(PR_SET_NAME, "weft-tracker");
     tracker_machine names;
@@ -53,7 +52,9 @@ int run_tracker(int, std::span<const int> descriptors) {
     return 0;
 }
 
-const worker_role tracker_role("tracker", 1, run_tracker, role_kind::helper);
+// What ends the program's processes mustn't end this one first, not even before it has its first
+// turn: names may have been entrusted to it by then.
+const worker_role tracker_role("tracker", 1, run_tracker, role_kind::guard);
 
 } // namespace
 
