@@ -2,12 +2,12 @@
 // What locks and barriers between processes throw besides std::invalid_argument.
 //
 //     weft::task<> add(weft::ipc::mutex& m, int& sum, void (*repair)(int&)) {
-//         weft::ipc::guard<weft::ipc::mutex> held;
+//         weft::guard<weft::ipc::mutex> held;
 //         try {
 //             held = co_await m.scoped();
 //         } catch (const weft::ipc::owner_dead& e) {
 //             e.keep();                           // from here on the lock is ours
-//             held = weft::ipc::guard(m);
+//             held = weft::guard(m);
 //             repair(sum);
 //             m.mark_consistent();
 //         }

@@ -39,8 +39,8 @@
 // Source:       meaning after multiprocessing.Lock; robust mutexes of POSIX.
 #pragma once
 #include <weft/ipc/detail/held_word.hpp>
-#include <weft/ipc/guard.hpp>
 #include <weft/ipc/lock_error.hpp>
+#include <weft/runtime/guard.hpp>
 
 namespace weft::ipc {
 

@@ -32,7 +32,7 @@
 #pragma once
 #include <weft/runtime/detail/atomics.hpp>
 #include <weft/runtime/detail/wait_list.hpp>
-#include <weft/sync/guard.hpp>
+#include <weft/runtime/guard.hpp>
 #include <weft/sync/stats.hpp>
 
 namespace weft {

@@ -10,7 +10,7 @@
 #pragma once
 #include <weft/ipc/detail/permit_word.hpp>
 #include <weft/ipc/detail/shared_wait.hpp>
-#include <weft/ipc/guard.hpp>
+#include <weft/runtime/guard.hpp>
 
 #include <cstddef>
 #include <type_traits>

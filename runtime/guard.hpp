@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
-// What scoped() of a mutex or a semaphore between processes gives: holds it, and gives it back on
-// every way out.
+// What scoped() of a mutex or a semaphore gives, within a process or between processes: holds it,
+// and gives it back on every way out.
 //
-//     weft::task<> append(weft::ipc::mutex& m, int& sum, weft::task<int> (*next)()) {
+//     weft::task<> append(weft::mutex& m, std::vector<int>& numbers, weft::task<int> (*next)()) {
 //         auto held = co_await m.scoped();
-//         sum += co_await next();                 // an error or a stop here gives it back as well
+//         numbers.push_back(co_await next());     // an error or a stop here gives it back as well
 //     }
 //
-// Threads:      none of its own; may be moved to another thread and give back there. Processes: not
-//               handed over; what a process holds that dies is said at each primitive.
+// Threads:      none of its own; may be moved to another thread and give back there. Isn't handed
+//               over to another process; what one holds that dies is said at each primitive.
 // Cancellation: a stopped task's frames are destroyed, and their guards with them.
 // Errors:       none. To destroy a guard whose mutex somebody else unlocked ends the program.
 // Cost:         one pointer.
@@ -16,7 +16,7 @@
 #pragma once
 #include <utility>
 
-namespace weft::ipc {
+namespace weft {
 
 template <class Primitive>
 class [[nodiscard]] guard {
@@ -48,4 +48,4 @@ private:
     Primitive* held_ = nullptr;
 };
 
-} // namespace weft::ipc
+} // namespace weft
