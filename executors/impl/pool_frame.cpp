@@ -61,8 +61,8 @@ void frame_assembler::start_frame() {
     frame f;
     std::memcpy(&f.header, staging_.data() + begin_, sizeof f.header);
     auto kind = static_cast<std::uint16_t>(f.header.kind);
-    if (f.header.magic != frame_header::right_magic || kind < 1 || kind > 6 ||
-        f.header.stop_seen > 1 || f.header.unused != 0)
+    if (f.header.magic != frame_header::right_magic || kind < 1 ||
+        f.header.kind > last_frame_kind || f.header.stop_seen > 1 || f.header.unused != 0)
         throw protocol_error("bytes that are no frame came from the other end of a pool's channel");
     begin_ += sizeof f.header;
     filled_ = 0;

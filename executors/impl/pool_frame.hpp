@@ -30,6 +30,7 @@ enum class frame_kind : std::uint16_t {
     quit = 5,       // pool: there will be no more tasks
     initialise = 6, // pool: as task, to be called before the first; the answer's task is 0
 };
+inline constexpr auto last_frame_kind = frame_kind::initialise;
 
 struct frame_header {
     static constexpr std::uint32_t right_magic = 0x74666577; // "weft"

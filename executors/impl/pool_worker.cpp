@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "pool_worker.hpp"
 
-#include "pool_frame.hpp"
+#include "worker_link.hpp"
 
 #include <weft/ipc/detail/stack_trace.hpp>
 #include <weft/ipc/error_registry.hpp>
@@ -11,22 +11,16 @@
 #include <cerrno>
 #include <csignal>
 #include <mutex>
-#include <optional>
 #include <poll.h>
 #include <pthread.h>
 #include <stop_token>
 #include <sys/socket.h>
 #include <thread>
-#include <unistd.h>
 #include <utility>
 
 namespace weft::detail {
 
 namespace {
-
-// The process that wants our results is gone, or has given us up: nothing that we do can matter any
-// more. Nothing is flushed and no destructor runs, because a task may be in the middle of anything.
-[[noreturn]] void leave_at_once() noexcept { ::_exit(0); }
 
 // The task that is running, for the watching thread.
 class stop_desk {
@@ -114,18 +108,18 @@ private:
 class pool_worker {
 public:
     pool_worker(int parent, int tasks, int control)
-        : tasks_(tasks), watcher_(parent, control, desk_) {}
+        : link_(tasks), watcher_(parent, control, desk_) {}
 
     int run() {
-        ipc::archive_writer hello(sizeof(frame_header));
+        ipc::archive_writer hello = link_.writer();
         hello.write_value(pool_protocol_version);
-        send(hello, frame_kind::ready, 0, false);
+        link_.send(hello, frame_kind::ready, 0);
         while (true) {
-            frame f = receive();
-            switch (f.header.kind) {
+            worker_link::message m = link_.receive();
+            switch (m.header.kind) {
             case frame_kind::initialise:
             case frame_kind::task:
-                work(f);
+                work(m);
                 break;
             case frame_kind::quit:
                 return 0;
@@ -147,16 +141,16 @@ private:
         }
     };
 
-    void work(const frame& f) {
+    void work(const worker_link::message& m) {
         ipc::detail::stack_trace trace;
         bool failed = false;
-        ipc::archive_writer answer(sizeof(frame_header));
+        ipc::archive_writer answer = link_.writer();
         try {
-            ipc::archive_reader in(f.payload.bytes());
+            ipc::archive_reader in(m.payload);
             auto id = in.read_value<std::uint64_t>();
             const ipc::function_entry& function =
                 ipc::find_function(id, in.read_value<std::uint64_t>());
-            std::stop_token stop = desk_.begin(f.header.task, function.takes_stop());
+            std::stop_token stop = desk_.begin(m.header.task, function.takes_stop());
             call c{function, in, answer, stop};
             ipc::detail::call_traced(call::run, &c, trace);
         } catch (...) {
@@ -165,37 +159,11 @@ private:
             ipc::encode_error(answer, std::current_exception(), trace.text());
         }
         bool stop_seen = desk_.end();
-        send(answer, failed ? frame_kind::error : frame_kind::result, f.header.task, stop_seen);
+        link_.send(answer, failed ? frame_kind::error : frame_kind::result, m.header.task,
+                   stop_seen);
     }
 
-    void send(ipc::archive_writer& payload, frame_kind kind, std::uint64_t task, bool stop_seen) {
-        ipc::byte_buffer message = payload.take();
-        finish_frame(message, kind, task, stop_seen);
-        auto left = message.bytes();
-        while (!left.empty()) {
-            auto n = ::send(tasks_, left.data(), left.size(), MSG_NOSIGNAL);
-            if (n >= 0)
-                left = left.subspan(static_cast<std::size_t>(n));
-            else if (errno != EINTR)
-                leave_at_once(); // EPIPE, ECONNRESET: the parent has closed the channel
-        }
-    }
-
-    frame receive() {
-        while (true) {
-            if (auto f = assembler_.take())
-                return std::move(*f);
-            auto room = assembler_.space();
-            auto n = ::recv(tasks_, room.data(), room.size(), 0);
-            if (n > 0)
-                assembler_.commit(static_cast<std::size_t>(n));
-            else if (n == 0 || errno != EINTR)
-                leave_at_once();
-        }
-    }
-
-    int tasks_;
-    frame_assembler assembler_;
+    worker_link link_;
     stop_desk desk_;
     watcher watcher_;
 };
