@@ -397,6 +397,15 @@ void encode_error(archive_writer& out, const std::exception_ptr& e, std::string_
     }
 }
 
+remote_error describe_error(const std::exception_ptr& e, std::string_view trace) {
+    try {
+        std::rethrow_exception(e);
+    } catch (...) {
+        const std::string type = detail::readable_type_name(current_type_name().c_str());
+        return {type, current_text(), trace.empty() ? trace_inside() : std::string(trace)};
+    }
+}
+
 std::exception_ptr decode_error(archive_reader& in) {
     register_known();
     nesting deeper = in.nest();

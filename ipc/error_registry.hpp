@@ -79,6 +79,8 @@ struct codec<std::exception_ptr> {
 void encode_error(archive_writer& out, const std::exception_ptr& e, std::string_view trace = {});
 /// What encode_error wrote. Throws codec_error if it isn't that.
 [[nodiscard]] std::exception_ptr decode_error(archive_reader& in);
+/// What it would be to a process that doesn't know its type.
+[[nodiscard]] remote_error describe_error(const std::exception_ptr& e, std::string_view trace = {});
 /// Another exception with the same content, if the type is known, else `e` itself. What is nested
 /// inside is shared. Without memory for it, std::bad_alloc is what comes.
 [[nodiscard]] std::exception_ptr copy_error(const std::exception_ptr& e) noexcept;
