@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: MIT
 // Random work on a process pool while its workers are killed and stopped: each task has one
 // outcome, and it is the right one; afterwards the pool works as before and nothing is left.
+//
+// The last case runs at full size, 200,000 tasks with 200 kills, with WEFT_TEST_KILLS=200 in the
+// environment; then it must be done within 30 seconds.
 #include <weft/executors/process_pool.hpp>
 
+#include <weft/executors/isolate_buffer.hpp>
 #include <weft/ipc/error.hpp>
 #include <weft/runtime/error.hpp>
 #include <weft/runtime/runtime.hpp>
@@ -15,10 +19,14 @@
 #include <catch2/catch.hpp>
 
 #include <algorithm>
+#include <atomic>
 #include <csignal>
+#include <cstdlib>
 #include <numeric>
+#include <optional>
 #include <poll.h>
 #include <random>
+#include <set>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -178,11 +186,102 @@ task<> storm(process_pool& pool, unsigned seed, int tasks, counts& c) {
     });
 }
 
+// --- Many short tasks, and kills spread over them ------------------------------------------------
+
+// How often each task was begun and done, for all processes to see.
+struct journal {
+    std::optional<isolate_buffer> begun, done;
+};
+journal& journal_here() {
+    static journal j;
+    return j;
+}
+void open_journal(isolate_buffer begun, isolate_buffer done) {
+    journal_here().begun.emplace(std::move(begun));
+    journal_here().done.emplace(std::move(done));
+}
+int times(const isolate_buffer& b, std::uint32_t task) {
+    return std::atomic_ref(b.as<std::uint8_t>()[task]).load();
+}
+std::uint64_t triple_it(std::uint32_t task) {
+    journal& j = journal_here();
+    ++std::atomic_ref(j.begun->as<std::uint8_t>()[task]);
+    volatile std::uint64_t n = 0;
+    for (std::uint32_t i = 0; i != task % 500; ++i) // up to about a microsecond
+        n = n * 31 + i;
+    ++std::atomic_ref(j.done->as<std::uint8_t>()[task]);
+    return std::uint64_t{3} * task;
+}
+bool may_run_twice(std::uint32_t task) { return task % 4 == 0; }
+
+struct killing_spree {
+    std::uint32_t tasks = 0;
+    unsigned kills = 0;
+
+    std::uint32_t handed_out = 0;
+    std::vector<char> outcome; // 'v' a value, 'l' lost
+    unsigned wrong = 0;
+    std::vector<int> lost_with; // pids
+    std::set<int> killed;
+    [[nodiscard]] std::size_t ended() const {
+        return static_cast<std::size_t>(
+            std::ranges::count_if(outcome, [](char c) { return c != 0; }));
+    }
+    std::uint32_t count = 0; // the same, while it goes on
+};
+
+task<> short_tasks(process_pool& pool, killing_spree& s) {
+    while (s.handed_out != s.tasks) {
+        std::uint32_t n = s.handed_out++;
+        submit_options o;
+        o.retry = may_run_twice(n) ? 1000 : 0;
+        char c = 'v';
+        try {
+            auto tripled = co_await pool.call(o, fn<&triple_it>, n);
+            s.wrong += tripled != std::uint64_t{3} * n;
+        } catch (const worker_lost& e) {
+            s.wrong += may_run_twice(n);
+            s.lost_with.push_back(e.pid());
+            c = 'l';
+        }
+        s.wrong += s.outcome[n] != 0;
+        s.outcome[n] = c;
+        ++s.count;
+    }
+}
+
+// At random moments, but so that they are spread over all of the tasks.
+task<> kill_now_and_then(process_pool& pool, killing_spree& s, unsigned seed) {
+    std::mt19937 random(seed);
+    const std::uint32_t apart = s.tasks / (s.kills + 1);
+    for (unsigned i = 0; i != s.kills; ++i) {
+        const std::uint32_t due = i * apart + static_cast<std::uint32_t>(random()) % apart;
+        bool hit = false;
+        while (!hit && s.count != s.tasks) {
+            co_await sleep_for(std::chrono::microseconds(random() % 500));
+            auto workers = pool.statistics().workers;
+            if (s.count < due || workers.empty())
+                continue;
+            const int pid = workers[random() % workers.size()].pid;
+            // The pool reaps on this loop, so the pid can't be somebody else's yet.
+            hit = !s.killed.contains(pid) && ::kill(pid, SIGKILL) == 0;
+            if (hit)
+                s.killed.insert(pid);
+        }
+    }
+}
+
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 constexpr int storm_size = 400; // a worker takes much longer to start
 #else
 constexpr int storm_size = 3000;
 #endif
+
+unsigned kills_wanted() {
+    if (const char* n = std::getenv("WEFT_TEST_KILLS"))
+        return static_cast<unsigned>(std::max(1, std::atoi(n)));
+    return storm_size / 150;
+}
 
 } // namespace
 
@@ -223,4 +322,59 @@ TEST_CASE("process_pool: in a storm of deaths and stops each task has the one ri
         }
         co_await pool.shutdown();
     }(rt, seed));
+}
+
+TEST_CASE("process_pool: a thousand tasks for each kill, and each kill costs one task at most",
+          "[P1][P8][P9]") {
+    const unsigned seed = std::random_device()();
+    CAPTURE(seed);
+    const auto begin = std::chrono::steady_clock::now();
+    run([](unsigned first_seed) -> task<> {
+        killing_spree s;
+        s.kills = kills_wanted();
+        s.tasks = 1000 * s.kills;
+        s.outcome.resize(s.tasks);
+        isolate_buffer begun(s.tasks), done(s.tasks);
+        process_pool pool({.workers = 2, .deaths_before_broken = 1'000'000}, fn<&open_journal>,
+                          begun, done);
+        co_await with_task_group([&](task_group& g) -> task<> {
+            g.spawn(kill_now_and_then(pool, s, first_seed));
+            for (int i = 0; i != 64; ++i)
+                g.spawn(short_tasks(pool, s));
+            co_return;
+        });
+
+        // One outcome each.
+        CHECK(s.wrong == 0);
+        CHECK(s.ended() == s.tasks);
+        auto values = static_cast<std::uint64_t>(std::ranges::count(s.outcome, 'v'));
+        CHECK(values + s.lost_with.size() == s.tasks);
+        // Each kill was one, and each loss is that of a worker that was killed, and its only one.
+        CHECK(s.killed.size() == s.kills);
+        CHECK(std::set<int>(s.lost_with.begin(), s.lost_with.end()).size() == s.lost_with.size());
+        CHECK(std::ranges::all_of(s.lost_with, [&](int pid) { return s.killed.contains(pid); }));
+        CHECK_FALSE(s.lost_with.empty());
+        // A value comes of a task that was done, and nothing ran twice that mustn't.
+        std::uint32_t undone = 0, twice = 0;
+        for (std::uint32_t n = 0; n != s.tasks; ++n) {
+            undone += s.outcome[n] == 'v' && times(done, n) == 0;
+            twice += !may_run_twice(n) && times(begun, n) > 1;
+        }
+        CHECK(undone == 0);
+        CHECK(twice == 0);
+
+        auto told = pool.statistics();
+        CHECK(told.done == values);
+        CHECK(told.failed == s.lost_with.size());
+        CHECK(told.queued == 0);
+        CHECK(told.respawned + told.workers.size() >= s.kills);
+        CHECK_FALSE(told.broken);
+        co_await pool.shutdown();
+        CHECK(pool.statistics().workers.empty());
+    }(seed));
+    const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - begin;
+    if (std::getenv("WEFT_TEST_KILLS") != nullptr) {
+        WARN(kills_wanted() << " kills took " << spent.count() << " s");
+        CHECK((kills_wanted() > 200 || spent.count() < 30));
+    }
 }
