@@ -10,11 +10,10 @@
 // Cost:         none.
 // Source:       none.
 #pragma once
-#include <cstdint>
 
 namespace weft {
 
 /// Within a level: first come, first served.
-enum class task_priority : std::uint8_t { high, normal, low };
+enum class task_priority : int { high, normal, low };
 
 } // namespace weft

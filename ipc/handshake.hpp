@@ -25,11 +25,10 @@
 #include <weft/runtime/time.hpp>
 
 #include <chrono>
-#include <cstdint>
 
 namespace weft::ipc {
 
-enum class handshake_role : std::uint8_t { listener, client };
+enum class handshake_role : int { listener, client };
 
 struct handshake_options {
     /// Python up to 3.11 knows nothing better than MD5, and so does who plays it.

@@ -46,7 +46,6 @@
 #include <weft/ipc/secret_bytes.hpp>
 #include <weft/runtime/time.hpp>
 
-#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -56,7 +55,7 @@
 namespace weft::ipc {
 
 /// How a process comes into being: see start_context.hpp.
-enum class start_method : std::uint8_t {
+enum class start_method : int {
     standard,   // what is set there; spawn otherwise
     spawn,      // the program is started again: a clean sheet
     forkserver, // a helper that was started early forks

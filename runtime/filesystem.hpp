@@ -32,7 +32,7 @@ namespace detail {
 // Requests that change the file system and give nothing.
 class [[nodiscard]] path_op : public request_operation<path_op> {
 public:
-    enum class change : std::uint8_t { mkdir, unlink, rmdir, rename, rename_new, symlink, link };
+    enum class change : int { mkdir, unlink, rmdir, rename, rename_new, symlink, link };
     path_op(change c, std::string first, std::string second, unsigned mode = 0);
     void await_resume() const;
     [[nodiscard]] request fill() const noexcept;
@@ -67,7 +67,7 @@ private:
     return {detail::path_op::change::rmdir, std::move(path), {}};
 }
 
-enum class rename_mode : std::uint8_t {
+enum class rename_mode : int {
     replace, // what has the new name goes away, in one step
     refuse,  // an error (EEXIST) if something has the new name
 };

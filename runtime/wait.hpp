@@ -32,7 +32,7 @@
 namespace weft {
 
 /// When a wait ends.
-enum class return_when : std::uint8_t {
+enum class return_when : int {
     first_completed, // the first has ended, in whatever way
     first_exception, // the first has thrown, or all have ended
     all_completed,

@@ -86,7 +86,7 @@ public:
 
 private:
     using key = detail::borrower_set::key;
-    enum class asking : std::uint8_t { once, waits };
+    enum class asking : int { once, waits };
 
     static key key_of(const void* borrower) noexcept;
     /// Gives whether it has a token. If not, the operation is in line, or nothing is noted.

@@ -45,7 +45,7 @@ namespace detail {
 class [[nodiscard]] shared_lock_op : public line_op<shared_lock_op> {
 public:
     static constexpr const char* name = "shared_mutex";
-    enum class mode : std::uint8_t { alone, shared };
+    enum class mode : int { alone, shared };
 
     shared_lock_op(shared_mutex& m, mode how,
                    const operation_type& t = line_kind<shared_lock_op>) noexcept

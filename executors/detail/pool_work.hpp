@@ -33,7 +33,7 @@ namespace weft::detail {
 class thread_pool_state;
 class fork_runner;
 
-enum class pool_turn : std::uint8_t {
+enum class pool_turn : int {
     run,  // on a thread of the pool
     gone, // the pool is being destroyed, or broken: it won't come to this any more
     stop, // the pool is being destroyed, and the node stays: see below

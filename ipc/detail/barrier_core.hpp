@@ -85,7 +85,7 @@ public:
     [[nodiscard]] bool acts() const noexcept { return acts_; }
 
 private:
-    enum class outcome : std::uint8_t { waits, goes, broken };
+    enum class outcome : int { waits, goes, broken };
 
     bool advance(sleeping_place& at) noexcept override;
     bool must_look() noexcept override;

@@ -38,7 +38,7 @@
 
 namespace weft::ipc::detail {
 
-enum class ring_outcome : std::uint8_t {
+enum class ring_outcome : int {
     done,
     full,       // there is no room for it now
     empty,      // nothing is there now

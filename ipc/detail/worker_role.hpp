@@ -8,13 +8,12 @@
 #pragma once
 #include <weft/ipc/detail/child.hpp>
 
-#include <cstdint>
 #include <span>
 
 namespace weft::ipc::detail {
 
 /// What a role leaves to worker_entry.
-enum class role_kind : std::uint8_t {
+enum class role_kind : int {
     worker,  // ignores SIGINT, and is killed with the thread that started it
     helper,  // ignores SIGINT, and sees to its own end
     guard,   // as a helper, with SIGINT and SIGTERM blocked from its first moment

@@ -30,7 +30,7 @@
 namespace weft::detail {
 
 /// How a put or a get ended, if it did.
-enum class queue_outcome : std::uint8_t {
+enum class queue_outcome : int {
     waits,     // there is no item, or no room
     done,      // the item was moved
     shut_down, // the queue takes none any more, or has none any more
