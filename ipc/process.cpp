@@ -5,6 +5,7 @@
 #include "impl/process_record.hpp"
 
 #include <weft/ipc/detail/worker_role.hpp>
+#include <weft/ipc/log.hpp>
 #include <weft/ipc/start_context.hpp>
 #include <weft/runtime/error.hpp>
 #include <weft/runtime/loop.hpp>
@@ -226,6 +227,13 @@ std::vector<std::shared_ptr<process_record>> family::living() {
     return all;
 }
 
+namespace {
+void say_at_end(const char* what, const process_record& r) {
+    if (logger& log = get_logger(); log.wants(log_level::info))
+        log.say(log_level::info, what + r.name);
+}
+} // namespace
+
 void family::end() noexcept {
     try {
         auto left = living();
@@ -233,6 +241,7 @@ void family::end() noexcept {
         for (const auto& r : left) {
             if (!r->daemon)
                 continue;
+            say_at_end("terminating daemon ", *r);
             r->send_signal(SIGTERM);
             kill_at = std::max(kill_at, clock::now() + r->stop_grace);
         }
@@ -255,8 +264,11 @@ void family::end() noexcept {
             if (r->daemon && !wait_until(*r, kill_at))
                 r->send_signal(SIGKILL);
         }
-        for (const auto& r : left)
+        for (const auto& r : left) {
+            if (!r->daemon)
+                say_at_end("waiting for process ", *r);
             wait_until(*r, never);
+        }
         fork_server::instance().stop();
     } catch (...) {
         // No memory for the list: they see that their parent has ended.
@@ -336,6 +348,9 @@ task<> start_process(std::shared_ptr<process_record> r) {
         r->started(spawn_process(*r));
         break;
     }
+    if (logger& log = get_logger(); log.wants(log_level::debug))
+        log.say(log_level::debug, "started " + r->name + " by " + std::string(name_of(r->method)) +
+                                      " as process " + std::to_string(r->pid().value_or(0)));
     family::instance().add(r);
 }
 

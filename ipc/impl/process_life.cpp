@@ -2,11 +2,13 @@
 // The side of the process itself: reads the letter, becomes who it says, and calls the function.
 #include "parent_watch.hpp"
 #include "process_record.hpp"
+#include "standard_error.hpp"
 #include "tracker.hpp"
 
 #include <weft/ipc/detail/stack_trace.hpp>
 #include <weft/ipc/detail/type_name.hpp>
 #include <weft/ipc/detail/worker_role.hpp>
+#include <weft/ipc/log.hpp>
 #include <weft/runtime/error.hpp>
 #include <weft/runtime/runtime.hpp>
 
@@ -82,31 +84,13 @@ secret_bytes read_key(const descriptor& from) {
     return key;
 }
 
-// In one piece, so that the lines of two processes don't mix. If nobody reads them any more, that
-// is no reason to die of a signal.
-void say(const std::string& text) noexcept {
-    sigset_t broken_pipe, before;
-    ::sigemptyset(&broken_pipe);
-    ::sigaddset(&broken_pipe, SIGPIPE);
-    ::pthread_sigmask(SIG_BLOCK, &broken_pipe, &before);
-    ssize_t n = 0;
-    do {
-        n = ::write(STDERR_FILENO, text.data(), text.size());
-    } while (n < 0 && errno == EINTR);
-    if (n < 0 && errno == EPIPE) {
-        const timespec at_once{};
-        ::sigtimedwait(&broken_pipe, nullptr, &at_once);
-    }
-    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-}
-
 void tell_error(const std::string& name, const stack_trace& trace) {
     const std::type_info* type = abi::__cxa_current_exception_type();
     std::string text = "Process " + name + ":\n";
     text += type == nullptr ? "foreign exception" : readable_type_name(type->name());
     if (std::string said = describe(std::current_exception()); !said.empty())
         text.append(": ").append(said);
-    say(text.append("\n").append(trace.text()));
+    write_to_stderr(text.append("\n").append(trace.text()));
 }
 
 struct function_call {
@@ -129,7 +113,7 @@ int call_function(const process_letter& letter, archive_reader& in) {
         return 0;
     } catch (const process_exit& e) {
         if (e.has_text())
-            say(std::string(e.what()) + "\n");
+            write_to_stderr(std::string(e.what()) + "\n");
         return e.code();
     } catch (...) {
         tell_error(letter.name, trace);
@@ -154,10 +138,12 @@ void run_whole(task<> t) { weft::run(std::move(t)); }
 descriptor write_letter(const process_record& r, bool thread_lasts, bool has_tracker) {
     family& f = family::instance();
     process_info self = f.self();
+    const logger& log = get_logger();
     archive_writer letter;
     ipc::encode(letter,
                 process_letter{r.name, r.identity, self.name(), self.pid(), r.daemon, thread_lasts,
-                               has_tracker, r.function.id(), r.function.signature()});
+                               has_tracker, log.to_stderr(), static_cast<int>(log.level()),
+                               r.function.id(), r.function.signature()});
     archive_writer head;
     head.write_count(letter.size());
     head.write(letter.bytes());
@@ -190,6 +176,10 @@ int live(descriptor parent, descriptor letter, descriptor key, std::vector<descr
         descriptor watched = parent.duplicate();
         family::instance().be(about, std::move(parent), read_key(key));
         key.reset();
+        logger& log = get_logger(); // a fork's may be the parent's
+        log.set_level(log_level{about.log_level});
+        log.set_to_stderr(about.log_to_stderr);
+        log.set_sink(nullptr);
         end_with_parent(std::move(watched), about.parent_thread_lasts);
         prepare_traces();
         if (about.has_tracker && !passed.empty()) {
@@ -200,7 +190,11 @@ int live(descriptor parent, descriptor letter, descriptor key, std::vector<descr
         attachments list(std::move(passed));
         archive_reader in(pages.bytes().subspan(round_up(sizeof(std::uint64_t) + size)));
         in.carry(list);
-        return call_function(about, in);
+        log.say(log_level::info, "child process calling its function");
+        int code = call_function(about, in);
+        if (log.wants(log_level::info))
+            log.say(log_level::info, "process ending with exit code " + std::to_string(code));
+        return code;
     } catch (...) {
         tell_error(about.name, stack_trace());
         return letter_failed;

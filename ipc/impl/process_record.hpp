@@ -87,6 +87,8 @@ struct process_letter {
     bool daemon;
     bool parent_thread_lasts; // the thread that starts it ends with its process only
     bool has_tracker;         // its descriptor comes last
+    bool log_to_stderr;
+    std::int32_t log_level;
     std::uint64_t function, signature;
 };
 
