@@ -28,6 +28,7 @@ constexpr int parent_descriptor = 3; // a pidfd; those of the role follow
 constinit const detail::worker_role* roles = nullptr;
 constinit bool entry_called = false;
 constinit bool entered_as_worker = false;
+constinit bool work_is_done = false; // this process has nothing left to do but to return
 
 bool has_ended(int pidfd) noexcept {
     pollfd p{pidfd, POLLIN, 0};
@@ -86,7 +87,9 @@ std::optional<int> worker_entry(int argc, char** argv) {
     if (argc < 2 || !std::string_view(argv[1]).starts_with(marker))
         return std::nullopt;
     entered_as_worker = true;
-    return run_worker(argv[1] + marker.size());
+    int status = run_worker(argv[1] + marker.size());
+    work_is_done = true;
+    return status;
 }
 
 namespace detail {
@@ -102,6 +105,10 @@ const worker_role* worker_role::find(const char* wanted) noexcept {
 }
 
 void require_worker_entry(const char* what) {
+    if (work_is_done)
+        throw state_error(std::string(what) +
+                          ": the work of this worker is done, but main() went on as usual: it must "
+                          "return the status that worker_entry() gave");
     if (!entered_as_worker && started_as_worker())
         throw state_error(
             std::string(what) +

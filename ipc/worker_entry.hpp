@@ -13,8 +13,8 @@
 // Cancellation: a worker ends at once when its parent ends, whatever the reason and whatever it is
 //               doing.
 // Errors:       none; a worker that can't start says why on standard error and gives a status other
-//               than 0. A program that lacks the line is told so by whoever wants to start a
-//               worker.
+//               than 0. A program that lacks the line, or wants workers before it or behind it in a
+//               worker, would start others without end: it gets a state_error instead.
 // Cost:         a comparison of argv[1] in a process that is no worker.
 // Source:       multiprocessing.freeze_support is its namesake in need; the guard against starting
 //               without end is Python's "safe importing of main module".

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <weft/ipc/detail/worker_role.hpp>
 #include <weft/ipc/worker_entry.hpp>
+#include <weft/runtime/error.hpp>
 
 #include <catch2/catch.hpp>
 
@@ -52,6 +53,35 @@ int inspect(int parent, std::span<const int> descriptors) {
 }
 const ipc::detail::worker_role inspector("test: inspect", 1, inspect);
 
+// What is said to somebody who wants a worker now.
+std::string refusal() {
+    try {
+        ipc::detail::require_worker_entry("this test");
+    } catch (const state_error& e) {
+        return e.what();
+    }
+    return "";
+}
+const std::string refused_before_main = refusal(); // in each process of this program
+
+int look_back(int, std::span<const int>) {
+    return refused_before_main.find("was started as a worker") != std::string::npos ? 42 : 1;
+}
+const ipc::detail::worker_role early("test: early", 1, look_back);
+
+// A main() that goes on although it was a worker's.
+int go_on(int, std::span<const int>) {
+    char name[] = "worker";
+    char role[] = "--weft-worker=test: early";
+    char* arguments[] = {name, role, nullptr};
+    if (!refusal().empty()) // at work it may have workers itself
+        return 1;
+    if (worker_entry(2, arguments) != 42)
+        return 2;
+    return refusal().find("work of this worker is done") != std::string::npos ? 43 : 3;
+}
+const ipc::detail::worker_role late("test: late", 1, go_on);
+
 } // namespace
 
 TEST_CASE("worker_entry: does nothing in a process that is no worker") {
@@ -71,6 +101,15 @@ TEST_CASE("worker_entry: runs the role with its descriptors and returns its stat
     REQUIRE(::write(ours.get(), "x", 1) == 1);
     const std::array<int, 1> passed{theirs.get()};
     CHECK(status_of(ipc::detail::start_worker(inspector, passed)) == exit_status::by_exit(42));
+}
+
+TEST_CASE("worker_entry: nobody starts workers without end, in vain or too late", "[MP-GUIDE-04]") {
+    CHECK(refused_before_main.find("started again, and it wouldn't notice") != std::string::npos);
+    CHECK(refusal().empty());
+    descriptor nothing(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+    const std::array<int, 1> passed{nothing.get()};
+    CHECK(status_of(ipc::detail::start_worker(early, passed)).code() == 42);
+    CHECK(status_of(ipc::detail::start_worker(late, passed)).code() == 43);
 }
 
 TEST_CASE("worker_entry: a worker that nobody started properly says so and ends", "[P2]") {
