@@ -234,6 +234,10 @@ task<std::optional<child>> reply_on(descriptor socket) {
     if (reply.error_number == has_threads)
         throw state_error("the fork server has several threads, left behind by what it was to "
                           "preload, and can't fork");
+    if (reply.error_number == no_thread_id)
+        throw unavailable_error("the fork server can't fork: neither the kernel "
+                                "(PR_GET_TID_ADDRESS, which needs CONFIG_CHECKPOINT_RESTORE) nor "
+                                "the C library tells where a thread's id is kept");
     if (reply.error_number != 0)
         throw_errno(reply.error_number, "fork", "in the fork server");
     if (m.descriptors().size() != 1)

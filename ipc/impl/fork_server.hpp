@@ -58,6 +58,11 @@ class worker_role;
 /// Its descriptor: the end of the socket pair from which it reads.
 [[nodiscard]] const worker_role& fork_server_role() noexcept;
 
+/// Where the C library keeps the id of this thread. Kernels without CONFIG_CHECKPOINT_RESTORE
+/// don't say; or if they aren't asked, it is looked for in the thread's record, and is null if more
+/// than one number there, or none, is the id.
+[[nodiscard]] int* place_of_thread_id(bool asks_kernel) noexcept;
+
 /// Starts a process through the server.
 task<child> fork_elsewhere(std::shared_ptr<process_record> r);
 

@@ -35,8 +35,9 @@ struct fork_reply {
     std::int32_t error_number = 0;
     std::int32_t pid = 0;
 };
-/// In place of an errno: a preload function left threads behind.
-inline constexpr std::int32_t has_threads = -1;
+/// In place of an errno: a preload function left threads behind; nobody knows where the C library
+/// keeps the thread's id.
+inline constexpr std::int32_t has_threads = -1, no_thread_id = -2;
 
 class fork_server_machine {
 public:

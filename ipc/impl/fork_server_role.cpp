@@ -15,6 +15,7 @@
 #include <dirent.h>
 #include <optional>
 #include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -111,11 +112,9 @@ bool has_one_thread() noexcept {
 // process with one thread is done here: the thread's id, and the list of robust locks.
 class sibling_fork {
 public:
-    /// As fork(2), with the child's pidfd in the caller. Precondition: there is one thread.
-    static pid_t make(int& pidfd) noexcept {
-        int* thread_id = nullptr; // where the C library keeps it
-        if (::prctl(PR_GET_TID_ADDRESS, &thread_id) != 0)
-            return -1;
+    /// As fork(2), with the child's pidfd in the caller. Precondition: there is one thread, whose
+    /// id is kept at `thread_id`.
+    static pid_t make(int& pidfd, int* thread_id) noexcept {
         void* robust = nullptr;
         std::size_t robust_size = 0;
         const bool has_robust = ::syscall(SYS_get_robust_list, 0, &robust, &robust_size) == 0;
@@ -194,12 +193,17 @@ private:
             send_reply(reply_to, {has_threads, 0}, -1);
             return false;
         }
+        int* thread_id = place_of_thread_id(true);
+        if (thread_id == nullptr) {
+            send_reply(reply_to, {no_thread_id, 0}, -1);
+            return false;
+        }
         // A signal that comes at once finds the process ready for it.
         sigset_t all, before;
         ::sigfillset(&all);
         ::sigprocmask(SIG_SETMASK, &all, &before);
         int pidfd = -1;
-        pid_t pid = sibling_fork::make(pidfd);
+        pid_t pid = sibling_fork::make(pidfd, thread_id);
         const int error_number = errno;
         if (pid == 0) {
             pidfd = static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0));
@@ -244,5 +248,21 @@ const worker_role server_role("fork server", 1, run_fork_server, role_kind::help
 } // namespace
 
 const worker_role& fork_server_role() noexcept { return server_role; }
+
+int* place_of_thread_id(bool asks_kernel) noexcept {
+    int* place = nullptr;
+    if (asks_kernel && ::prctl(PR_GET_TID_ADDRESS, &place) == 0)
+        return place;
+    constexpr std::size_t reach = 1024 / sizeof(int); // the record is larger
+    const int own = ::gettid();
+    for (int *at = reinterpret_cast<int*>(::pthread_self()), *end = at + reach; at != end; ++at) {
+        if (*at != own)
+            continue;
+        if (place != nullptr)
+            return nullptr;
+        place = at;
+    }
+    return place;
+}
 
 } // namespace weft::ipc::detail

@@ -12,6 +12,7 @@
 
 #include <catch2/catch.hpp>
 
+#include <array>
 #include <csignal>
 #include <fcntl.h>
 #include <poll.h>
@@ -145,6 +146,19 @@ TEST_CASE("fork_server: what makes no sense is the end", "[MP-START-05]") {
     p.mark = 0;
     fork_server_machine n;
     CHECK(give(n, p, 5) == step::bad);
+}
+
+TEST_CASE("fork_server: finds the thread's id also where the kernel doesn't tell", "[P22]") {
+    std::array<bool, 2> right{};
+    auto look = [](bool& found) {
+        int* place = ipc::detail::place_of_thread_id(false);
+        found = place != nullptr && *place == ::gettid() &&
+                place == ipc::detail::place_of_thread_id(true);
+    };
+    look(right[0]);
+    std::thread([&] { look(right[1]); }).join();
+    CHECK(right[0]);
+    CHECK(right[1]);
 }
 
 TEST_CASE("fork_server: makes children of this process", "[MP-START-03]") {
