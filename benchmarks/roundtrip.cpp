@@ -65,8 +65,8 @@ static weft::task<> ask_queues(const char* metric, const char* unit, double scal
     co_await p.join();
 }
 
-static weft::task<> ask_connection(int n) {
-    auto ends = weft::ipc::make_connection_pair();
+static weft::task<> ask_connection(const char* metric, bool read_ahead, int n) {
+    auto ends = weft::ipc::make_connection_pair({.read_ahead = read_ahead});
     weft::ipc::connection mine = std::move(ends.first);
     weft::ipc::process p(weft::fn<&return_messages>, std::move(ends.second), n + warm_up);
     co_await p.start();
@@ -80,7 +80,7 @@ static weft::task<> ask_connection(int n) {
         if (i >= 0)
             all.end();
     }
-    print_metric("connection", "us", all.median() / 1000);
+    print_metric(metric, "us", all.median() / 1000);
     co_await p.join();
 }
 
@@ -91,5 +91,6 @@ int main(int argc, char** argv) {
     // From here on both are on one processor, where nobody can look out for the other.
     pin_thread(0);
     weft::run(ask_queues("queue sleeping", "us", 1000, 30000));
-    weft::run(ask_connection(30000));
+    weft::run(ask_connection("connection", false, 30000));
+    weft::run(ask_connection("connection ahead", true, 30000));
 }

@@ -3,7 +3,9 @@
 
 #include "impl/connection_state.hpp"
 
+#include <weft/runtime/loop.hpp>
 #include <weft/runtime/pipe.hpp>
+#include <weft/runtime/sleep.hpp>
 #include <weft/runtime/task_group.hpp>
 #include <weft/runtime/timeout.hpp>
 #include <weft/runtime/unix_socket.hpp>
@@ -11,6 +13,7 @@
 #include <algorithm>
 #include <array>
 #include <string>
+#include <sys/socket.h>
 
 namespace weft::ipc {
 
@@ -39,6 +42,70 @@ private:
     bool whole_ = false;
 };
 
+// A call of the kernel that needn't wait is had without the ring: that costs a fraction of a
+// request, and no turn of the loop. But the loop has other tasks, whose turn comes now and then.
+bool may_go_on() noexcept {
+    constexpr unsigned in_a_row = 32;
+    thread_local unsigned calls = 0;
+    return this_loop_or_null() != nullptr && ++calls % in_a_row != 0;
+}
+
+// The beginning of a message, and all of it if the socket has room.
+class [[nodiscard]] begin_sending_op : public weft::detail::request_operation<begin_sending_op> {
+public:
+    begin_sending_op(int fd, std::span<const const_buffer> parts) noexcept
+        : request_operation(kind), fd_(fd) {
+        header_.parts = const_cast<const_buffer*>(parts.data());
+        header_.part_count = parts.size();
+    }
+    template <weft::detail::weft_promise P>
+    bool await_suspend(std::coroutine_handle<P> h,
+                       std::source_location where = std::source_location::current()) {
+        if (!begin(h, where)) // a stop came before it
+            return true;
+        if (may_go_on() && sent_at_once()) {
+            owner().leaf = nullptr;
+            return false;
+        }
+        submit(fill());
+        return true;
+    }
+    std::size_t await_resume() const {
+        return weft::detail::check_socket(result(), "send to", fd_);
+    }
+    [[nodiscard]] weft::detail::request fill() const noexcept {
+        return {.opcode = weft::detail::opcode::sendmsg,
+                .fd = fd_,
+                .address = weft::detail::address_of(&header_),
+                .length = 1,
+                .operation_flags = weft::detail::send_flags};
+    }
+
+private:
+    // What goes wrong is left to the request to say.
+    bool sent_at_once() noexcept {
+        static_assert(sizeof(header_) == sizeof(msghdr));
+        ssize_t n = ::sendmsg(fd_, reinterpret_cast<const msghdr*>(&header_),
+                              static_cast<int>(weft::detail::send_flags) | MSG_DONTWAIT);
+        if (n < 0)
+            return false;
+        note(static_cast<std::int32_t>(n), 0);
+        return true;
+    }
+
+    static constexpr weft::detail::operation_type kind = weft::detail::io_type("write to socket");
+    int fd_;
+    weft::detail::message_header header_;
+};
+
+// What is there already; 0 if that is nothing, for whatever reason.
+std::size_t received_at_once(const connection_state& s, std::span<std::byte> room) noexcept {
+    if (s.over == channel::pipe || room.empty())
+        return 0;
+    ssize_t n = ::recv(s.fd(), room.data(), room.size(), MSG_DONTWAIT);
+    return n < 0 ? 0 : static_cast<std::size_t>(n);
+}
+
 void check_count(connection_state& s, std::span<const std::byte> said, std::size_t n) {
     if (said.size() == 1 && n % 256 == static_cast<std::size_t>(said[0]))
         return;
@@ -50,14 +117,14 @@ void check_count(connection_state& s, std::span<const std::byte> said, std::size
 // the next message is taken in meanwhile. Whoever receives finds it, and whatever goes wrong here.
 task<> read_ahead(connection_state& s) {
     permit turn = co_await s.to_receive.take();
-    if (!s.may_receive() || s.holds_something())
+    if (!s.may_receive())
         co_return;
     try {
         std::size_t n = 1;
-        while (n != 0 && !s.incoming.complete() && !s.incoming.bad() &&
-               s.incoming.length().value_or(0) <= s.limit) {
-            std::span<std::byte> room = s.incoming.space();
-            if (s.over == channel::unix_socket && !s.incoming.begun()) {
+        s.ahead.feed(s.incoming, s.limit);
+        while (n != 0 && !s.holds_whole()) {
+            std::span<std::byte> room = s.space();
+            if (s.over == channel::unix_socket && !s.reads_ahead && !s.incoming.begun()) {
                 // Perhaps it isn't a message that comes next.
                 received_message m = co_await weft::detail::receive_message_op(s.fd(), room);
                 if (!m.descriptors().empty()) {
@@ -69,7 +136,7 @@ task<> read_ahead(connection_state& s) {
             } else {
                 n = co_await weft::detail::recv_op(s.fd(), room);
             }
-            s.incoming.commit(n);
+            s.commit(n);
         }
     } catch (const std::exception&) { // whoever receives will hear of it
     }
@@ -104,7 +171,7 @@ task<> write_message(connection_state& s, std::span<const_buffer> parts) {
         if (s.over == channel::pipe)
             n = co_await weft::detail::write_op(s.fd(), no_position, first);
         else
-            n = co_await weft::detail::send_parts_op(s.fd(), first);
+            n = co_await begin_sending_op(s.fd(), first);
         guard.begun();
         of_head -= std::min(n, of_head);
         parts = without_front(parts, n);
@@ -139,9 +206,35 @@ task<> write_message(connection_state& s, std::span<const std::byte> message) {
     co_await write_message(s, std::span(parts));
 }
 
+// The beginning of a message that nobody expects to be here yet: to try at once would be in vain.
+class [[nodiscard]] await_message_op : public weft::detail::request_operation<await_message_op> {
+public:
+    await_message_op(int fd, std::span<std::byte> into) noexcept
+        : request_operation(kind), fd_(fd), into_(into) {}
+    std::size_t await_resume() const {
+        return weft::detail::check_socket(result(), "receive from", fd_);
+    }
+    [[nodiscard]] weft::detail::request fill() const noexcept {
+        constexpr std::uint16_t poll_first = 1; // IORING_RECVSEND_POLL_FIRST
+        return {.opcode = weft::detail::opcode::recv,
+                .ioprio = poll_first,
+                .fd = fd_,
+                .address = weft::detail::address_of(into_.data()),
+                .length = static_cast<std::uint32_t>(into_.size())};
+    }
+
+private:
+    static constexpr weft::detail::operation_type kind = weft::detail::io_type("read from socket");
+    int fd_;
+    std::span<std::byte> into_;
+};
+
 // In the turn to receive. Until the message is complete, or has `limit` bytes too many.
 task<> read_message(connection_state& s, std::uint64_t limit) {
     limit = std::min(limit, s.limit);
+    enum { nothing, first_piece, more } came = s.incoming.begun() ? more : nothing;
+    bool waited = false;
+    s.ahead.feed(s.incoming, s.limit);
     while (true) {
         if (s.incoming.bad()) {
             s.give_up();
@@ -153,24 +246,47 @@ task<> read_message(connection_state& s, std::uint64_t limit) {
                               " bytes came where " + std::to_string(limit) + " are allowed");
         }
         if (s.incoming.complete())
-            co_return;
-        std::span<std::byte> room = s.incoming.space();
+            break;
+        std::span<std::byte> room = s.space();
         std::size_t n = 0;
-        if (s.over == channel::pipe)
-            n = co_await weft::detail::read_op(s.fd(), no_position, room);
-        else
-            n = co_await weft::detail::recv_op(s.fd(), room);
+        bool begins = came == nothing && !s.incoming.begun();
+        if (begins && s.messages_queue_up() && may_go_on()) {
+            n = received_at_once(s, room);
+            s.note_queue(n != 0);
+        } else if (came == first_piece) { // the rest is most likely there, too
+            n = received_at_once(s, room);
+        }
+        if (n == 0) {
+            waited = true;
+            if (s.over == channel::pipe)
+                n = co_await weft::detail::read_op(s.fd(), no_position, room);
+            else if (begins)
+                n = co_await await_message_op(s.fd(), room);
+            else
+                n = co_await weft::detail::recv_op(s.fd(), room);
+        }
         if (n == 0 && !s.incoming.begun())
             throw eof_error("the other end of the connection was closed");
         if (n == 0) // without the bytes: errors don't carry what was in a message
             throw truncated_error(s.incoming.came(), s.incoming.expected());
-        s.incoming.commit(n);
+        s.commit(n);
+        came = came == nothing ? first_piece : more;
+    }
+    if (!waited && !may_go_on()) {
+        s.note_held(); // a stop may come
+        co_await yield();
     }
 }
 
 void require_descriptors(const connection_state& s) {
     if (s.over != channel::unix_socket)
         throw state_error("only a connection over a Unix socket carries descriptors");
+}
+
+void require_exact(const connection_state& s) {
+    require_descriptors(s);
+    if (s.reads_ahead)
+        throw state_error("a connection that reads ahead doesn't receive descriptors");
 }
 
 // One byte beside the frames, with the descriptors.
@@ -219,7 +335,7 @@ byte_buffer take_without_descriptors(connection_state& s) noexcept {
 
 task<message_with_descriptors> receive_with(connection_state* s, std::uint64_t limit) {
     connection_use in_use(s);
-    require_descriptors(*s);
+    require_exact(*s);
     permit turn = co_await s->to_receive.take();
     s->check_receive();
     if (!s->without_descriptors) {
@@ -255,10 +371,24 @@ task<> send_only_descriptors(connection_state* s, std::span<const int> descripto
 
 task<std::vector<descriptor>> receive_only_descriptors(connection_state* s) {
     connection_use in_use(s);
-    require_descriptors(*s);
+    require_exact(*s);
     permit turn = co_await s->to_receive.take();
     s->check_receive();
     co_return co_await read_descriptors(*s);
+}
+
+// Somebody who receives meanwhile may read ahead what is waited for: so nobody does.
+task<> something_in_turn(connection_state& s) {
+    permit turn = co_await s.to_receive.take();
+    if (!has_something(s))
+        co_await weft::readable(s.fd());
+}
+
+task<> something_comes(connection_state& s) {
+    if (s.reads_ahead)
+        co_await something_in_turn(s);
+    else
+        co_await weft::readable(s.fd());
 }
 
 task<bool> something_there_by(connection_state* s, time_point deadline) {
@@ -268,7 +398,7 @@ task<bool> something_there_by(connection_state* s, time_point deadline) {
         co_return true;
     if (deadline <= now())
         co_return false;
-    auto wait = with_deadline(deadline, weft::readable(s->fd()));
+    auto wait = with_deadline(deadline, something_comes(*s));
     try {
         co_await std::move(wait);
     } catch (const timeout_error&) {

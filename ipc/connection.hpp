@@ -30,9 +30,11 @@
 //               message, after which the connection is closed. codec_error for a message that holds
 //               something else: the connection goes on. state_error for a connection that is closed
 //               or goes in the other direction, and for closing it while it is in use.
-// Cost:         one allocation for a connection; a message takes a request to send, and two or more
-//               to receive, as nothing is read that lies beyond it. Memory follows the bytes that
-//               came, whatever the peer says is to come.
+// Cost:         one allocation for a connection. A message takes a call of the kernel to send, and
+//               two or more to receive (the length, then the rest): nothing is read that lies
+//               beyond it, so the descriptor can go to others in between. With `read_ahead` it is
+//               one, and 4 KiB. Where a call needn't wait, the loop goes without a turn, but for
+//               one of 32. Memory follows the bytes that came, whatever the peer says is to come.
 // Source:       meaning and format after Python's multiprocessing.connection.
 #pragma once
 #include <weft/ipc/codec.hpp>
@@ -52,6 +54,11 @@ namespace weft::ipc {
 struct connection_options {
     /// Longer messages aren't received, whoever sends them.
     std::uint64_t message_limit = std::uint64_t{1} << 30;
+    /// Takes what has come in one go, also beyond the message at hand: a small message then costs
+    /// one call to receive, and less if several have come. For an end that nobody else reads from,
+    /// here or in another process: they would miss what was read ahead. Nor may a task receive
+    /// while another one waits for it in wait_readable(). Descriptors aren't received on it.
+    bool read_ahead = false;
 };
 
 /// A message, and the descriptors that came with it, close-on-exec.
@@ -162,13 +169,15 @@ public:
     /// Closes it at once; does nothing if it is closed. state_error while it is in use.
     void close();
     /// Gives the descriptor to the caller. state_error while it is in use, or if a part of a
-    /// message has been read.
+    /// message has been read that nobody has received yet.
     [[nodiscard]] descriptor release();
 
     [[nodiscard]] bool is_open() const noexcept;
     [[nodiscard]] bool can_send() const noexcept;
     [[nodiscard]] bool can_receive() const noexcept;
-    /// Throws state_error if it is closed.
+    /// Throws state_error if it is closed. Who reads from it misses what was read already: a part
+    /// of a message if a receive was stopped, a message that came while a long one was being sent,
+    /// and what read_ahead has taken.
     [[nodiscard]] int fd() const;
 
     /// For functions of this module.

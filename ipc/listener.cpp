@@ -109,6 +109,9 @@ private:
     /// Throws authentication_error if the socket's user isn't let in.
     void check_user(const descriptor& d) const;
     void require_open() const;
+    [[nodiscard]] connection_options options_of_connections() const noexcept {
+        return {.message_limit = options_.message_limit, .read_ahead = options_.read_ahead};
+    }
 
     unix_listener local_;
     tcp_listener remote_;
@@ -202,7 +205,7 @@ task<connection> listener_state::accept(std::shared_ptr<listener_state> self) {
         socket_address from = weft::detail::peer_address(d.get());
         check_user(d);
         last_accepted = from;
-        co_return connection(std::move(d), {.message_limit = options_.message_limit});
+        co_return connection(std::move(d), options_of_connections());
     }
     if (!accepting_ || accepting_.done())
         accepting_ = spawn(accept_all(std::move(self)));
@@ -252,7 +255,7 @@ void listener_state::begin_handshake(const std::shared_ptr<listener_state>& self
         give_up(*oldest);
         refused(oldest->from, "it had to give way to newer ones");
     }
-    connection c(std::move(d), {.message_limit = options_.message_limit});
+    connection c(std::move(d), options_of_connections());
     auto newest = std::make_shared<unfinished_handshake>(from);
     unfinished.push_back(newest);
     try {
@@ -406,7 +409,8 @@ task<connection> connect(socket_address to, client_options options) {
     default:
         throw std::invalid_argument("nobody to connect to at " + to.to_string());
     }
-    connection c(std::move(d), {.message_limit = options.message_limit});
+    connection c(std::move(d),
+                 {.message_limit = options.message_limit, .read_ahead = options.read_ahead});
     if (options.key != nullptr) {
         handshake_options o;
         o.allow_legacy_md5 = options.allow_legacy_md5;

@@ -62,6 +62,7 @@ struct listener_options {
     /// How many that were let in may wait for accept() before no more are looked at.
     unsigned ahead = 32;
     std::uint64_t message_limit = connection_options().message_limit;
+    bool read_ahead = false; // see connection.hpp
 };
 
 namespace detail {
@@ -110,6 +111,7 @@ struct client_options {
     /// For the handshake; connecting itself has no limit but what is around it.
     duration handshake_time = std::chrono::seconds(10);
     std::uint64_t message_limit = connection_options().message_limit;
+    bool read_ahead = false; // see connection.hpp
 };
 
 /// Connects to a listener.

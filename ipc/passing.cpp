@@ -36,12 +36,14 @@ void codec<connection>::encode(archive_writer& out, const connection& c) {
         throw state_error("there is no connection");
     ipc::encode<std::uint32_t>(out, list.add(c.state()->duplicate()));
     ipc::encode<std::uint64_t>(out, c.state()->limit);
+    ipc::encode<bool>(out, c.state()->reads_ahead);
 }
 
 connection codec<connection>::decode(archive_reader& in) {
     auto d = ipc::decode<descriptor>(in);
     connection_options options;
     options.message_limit = ipc::decode<std::uint64_t>(in);
+    options.read_ahead = ipc::decode<bool>(in);
     return connection(std::move(d), options);
 }
 

@@ -20,7 +20,8 @@
 // Threads:      as the values'.
 // Cancellation: none.
 // Errors:       std::system_error if no descriptor is left; state_error for a connection that is
-//               closed, in use, or in the middle of a message; codec_error.
+//               closed, in use, or has read a part of a message that nobody has received yet;
+//               codec_error.
 // Cost:         a descriptor each while the process is being made.
 // Source:       multiprocessing.reduction, at creation only.
 #pragma once
@@ -73,7 +74,7 @@ struct codec<S> {
 
 template <>
 struct codec<connection> {
-    static constexpr std::size_t least_size = 12;
+    static constexpr std::size_t least_size = 13;
     static void encode(archive_writer& out, const connection& c);
     static connection decode(archive_reader& in);
 };

@@ -39,7 +39,8 @@ bool opened_for(int fd, int forbidden) noexcept {
 
 connection_state::connection_state(descriptor d, const connection_options& options)
     : over(channel_of(d.get())), sends(opened_for(d.get(), O_RDONLY)),
-      receives(opened_for(d.get(), O_WRONLY)), limit(options.message_limit), fd_(std::move(d)) {}
+      receives(opened_for(d.get(), O_WRONLY)), reads_ahead(options.read_ahead),
+      limit(options.message_limit), fd_(std::move(d)) {}
 
 connection_state::~connection_state() {
     WEFT_ASSERT(users_ == 0, "a connection was destroyed while a task used it");
@@ -95,7 +96,7 @@ void connection_state::close() {
 }
 
 void connection_state::require_whole() const {
-    if (incoming.begun() || without_descriptors || early_descriptors)
+    if (incoming.begun() || !ahead.empty() || without_descriptors || early_descriptors)
         throw state_error("a part of a message has been read: nobody could make sense of the rest");
 }
 

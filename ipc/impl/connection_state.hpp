@@ -30,19 +30,44 @@ public:
     permits to_send{1}, to_receive{1};
 
     frame_reader incoming;
+    /// What lies beyond the message at hand, if this connection reads ahead.
+    bytes_ahead ahead;
     /// A message whose descriptors haven't come yet.
     std::optional<byte_buffer> without_descriptors;
     /// Descriptors that came when nobody had asked for them yet.
     std::optional<std::vector<descriptor>> early_descriptors;
-    /// After a change of these three: whether a receive would find something here.
-    void note_held() noexcept {
-        held_ = without_descriptors || early_descriptors || incoming.complete() || incoming.bad() ||
-                incoming.length().value_or(0) > limit;
+    /// Whether a receive would end with what is here.
+    [[nodiscard]] bool holds_whole() const noexcept {
+        return without_descriptors || early_descriptors || incoming.complete() || incoming.bad() ||
+               incoming.length().value_or(0) > limit;
     }
+    /// After a change of these four: whether a receive would find something here.
+    void note_held() noexcept { held_ = holds_whole() || !ahead.empty(); }
     [[nodiscard]] bool holds_something() const noexcept { return held_; }
 
+    /// Where the next bytes of the message at hand go, and those that come with them.
+    [[nodiscard]] std::span<std::byte> space() {
+        std::span<std::byte> own = incoming.space();
+        to_ahead_ = reads_ahead && own.size() < bytes_ahead::most;
+        return to_ahead_ ? ahead.space() : own;
+    }
+    void commit(std::size_t n) {
+        if (!to_ahead_)
+            return incoming.commit(n);
+        ahead.commit(n);
+        ahead.feed(incoming, limit);
+    }
+
+    /// Whether the next message is likely to be here when somebody comes for it, as the last one
+    /// was. Now and then one has to look.
+    [[nodiscard]] bool messages_queue_up() noexcept {
+        constexpr unsigned seldom = 16;
+        return queue_up_ || ++not_looked_ % seldom == 0;
+    }
+    void note_queue(bool was_there) noexcept { queue_up_ = was_there; }
+
     const channel over;
-    const bool sends, receives;
+    const bool sends, receives, reads_ahead;
     const std::uint64_t limit;
 
     [[nodiscard]] int fd() const noexcept { return fd_.get(); }
@@ -70,6 +95,11 @@ private:
     void leave() noexcept;
     void require_unused(const char* to_do) const;
     void require_whole() const;
+
+    // With the turn to receive.
+    unsigned not_looked_ = 0;
+    bool queue_up_ = false;
+    bool to_ahead_ = false;
 
     mutable std::mutex lock_; // for what follows, up to the blank line
     descriptor fd_;

@@ -5,6 +5,7 @@
 #include <weft/runtime/error.hpp>
 
 #include <algorithm>
+#include <cstring>
 
 namespace weft::ipc::detail {
 
@@ -84,6 +85,23 @@ byte_buffer frame_reader::take() noexcept {
     wanted_ = 4;
     length_.reset();
     return message;
+}
+
+std::span<std::byte> bytes_ahead::space() {
+    WEFT_ASSERT(empty(), "what came ahead was to be overwritten");
+    if (!bytes_)
+        bytes_ = std::make_unique_for_overwrite<std::byte[]>(most);
+    return {bytes_.get(), most};
+}
+
+void bytes_ahead::feed(frame_reader& r, std::uint64_t limit) {
+    while (!empty() && !r.complete() && !r.bad() && r.length().value_or(0) <= limit) {
+        std::span<std::byte> room = r.space();
+        std::size_t n = std::min(room.size(), end_ - first_);
+        std::memcpy(room.data(), bytes_.get() + first_, n);
+        r.commit(n);
+        first_ += n;
+    }
 }
 
 } // namespace weft::ipc::detail

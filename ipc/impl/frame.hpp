@@ -5,7 +5,8 @@
 //
 // It never asks for a byte beyond the message that it is at: what follows may be a descriptor,
 // which another kind of read must take, or belong to another process that the connection is handed
-// to.
+// to. For connections on which nothing of the kind can be, a buffer in front of it takes whatever
+// has come.
 //
 // Threads:      one. Cancellation: none: what has come stays, and the next reader goes on with it.
 // Errors:       protocol_error for a length that can't be, from check(); std::bad_alloc.
@@ -17,6 +18,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 
@@ -66,6 +68,27 @@ private:
     std::size_t filled_ = 0;
     byte_buffer body_;
     bool bad_ = false;
+};
+
+/// Bytes that came in one go, on their way to a frame_reader.
+class bytes_ahead {
+public:
+    static constexpr std::size_t most = 4096;
+
+    [[nodiscard]] bool empty() const noexcept { return first_ == end_; }
+    /// Where the next bytes go, when it is empty.
+    [[nodiscard]] std::span<std::byte> space();
+    void commit(std::size_t n) noexcept {
+        first_ = 0;
+        end_ = n;
+    }
+    /// Gives the reader what belongs to the message that it is at, if that isn't longer than
+    /// `limit`.
+    void feed(frame_reader& r, std::uint64_t limit);
+
+private:
+    std::unique_ptr<std::byte[]> bytes_; // none until they are needed
+    std::size_t first_ = 0, end_ = 0;
 };
 
 } // namespace weft::ipc::detail

@@ -43,12 +43,50 @@ std::optional<message> first_of(bytes stream) {
     return message{12, n, false}; // a limit is the business of who reads on
 }
 
+// Through the buffer that takes what has come beyond a message as well.
+void read_ahead(bytes stream, std::size_t piece) {
+    constexpr std::uint64_t limit = 1000;
+    ipc::detail::frame_reader reader;
+    ipc::detail::bytes_ahead ahead;
+    std::size_t came = 0;
+    while (true) {
+        ahead.feed(reader, limit);
+        auto expected = first_of(stream);
+        if (reader.bad() || reader.length().value_or(0) > limit) {
+            must(expected && (expected->bad || expected->length > limit), "a message was refused");
+            return;
+        }
+        if (reader.complete()) {
+            std::size_t whole = reader.came();
+            ipc::byte_buffer got = reader.take();
+            must(expected && whole == expected->header + expected->length &&
+                     std::ranges::equal(got.bytes(), stream.subspan(expected->header, got.size())),
+                 "another message, ahead");
+            stream = stream.subspan(whole);
+            came -= whole;
+            continue;
+        }
+        must(ahead.empty(), "a part of the message was left");
+        if (came == stream.size()) {
+            must(!expected || expected->length > stream.size() - expected->header,
+                 "a message that is there was not seen, ahead");
+            return;
+        }
+        auto room = ahead.space();
+        std::size_t n = std::min({piece, room.size(), stream.size() - came});
+        std::copy_n(stream.begin() + static_cast<std::ptrdiff_t>(came), n, room.begin());
+        ahead.commit(n);
+        came += n;
+    }
+}
+
 } // namespace
 
 void frame(bytes input) {
     source in(input);
     std::size_t piece = in.byte() + 1;
     bytes stream = in.rest();
+    read_ahead(stream, piece);
     ipc::detail::frame_reader reader;
     while (!stream.empty()) {
         auto expected = first_of(stream);

@@ -3,6 +3,7 @@
 
 #include "support/io.hpp"
 
+#include <weft/runtime/loop.hpp>
 #include <weft/runtime/pipe.hpp>
 #include <weft/runtime/sleep.hpp>
 #include <weft/runtime/task_group.hpp>
@@ -66,16 +67,16 @@ task<> drop_message(connection& c, std::uint64_t limit = connection::no_limit) {
 
 task<> drop_descriptors(connection& c) { auto d = co_await c.receive_descriptors(); }
 
-task<ends> over_tcp() {
+task<ends> over_tcp(connection_options o = {}) {
     auto sockets = co_await tcp_pair();
-    co_return ends(connection(sockets.first.release()), connection(sockets.second.release()));
+    co_return ends(connection(sockets.first.release(), o), connection(sockets.second.release(), o));
 }
 
 // 0: a socket pair, 1: TCP, 2: a pipe, through which the second end sends.
-task<ends> ends_over(int kind) {
+task<ends> ends_over(int kind, connection_options o = {}) {
     if (kind == 1)
-        co_return co_await over_tcp();
-    co_return kind == 0 ? make_connection_pair() : make_one_way_connection();
+        co_return co_await over_tcp(o);
+    co_return kind == 0 ? make_connection_pair(o) : make_one_way_connection(o);
 }
 
 std::string pattern(std::size_t size, unsigned salt) {
@@ -139,6 +140,154 @@ TEST_CASE("connection: a small message leaves with its header, in one piece", "[
     char bytes[4096] = {};
     CHECK(::read(there.get(), bytes, sizeof bytes) == 6);
     CHECK(std::string_view(bytes, 6) == raw({"\0\0\0\2hi", 6}));
+}
+
+namespace {
+std::uint64_t requests_so_far() { return this_loop().statistics().requests; }
+task<> exchange(connection& a, connection& b, int n) {
+    for (int i = 0; i != n; ++i)
+        co_await a.send_bytes(as_bytes("12345678"));
+    for (int i = 0; i != n; ++i) {
+        byte_buffer m = co_await b.receive_bytes();
+        CHECK(m.size() == 8);
+    }
+}
+} // namespace
+
+TEST_CASE("connection: what needn't wait takes no request, and lets others have their turn",
+          "[P7]") {
+    auto test = [](bool tcp) -> task<> {
+        ends both = co_await ends_over(tcp ? 1 : 0);
+        auto& [a, b] = both;
+        std::uint64_t before = requests_so_far();
+        co_await exchange(a, b, 64);
+        // Sent by calls, and received by them as soon as it has turned out that messages queue up;
+        // but one of 32 calls is a request all the same.
+        CHECK(requests_so_far() - before < 64);
+
+        int turns = 0;
+        co_await with_task_group([&](task_group& g) -> task<> {
+            auto other = [](int& n) -> task<> {
+                while (true) {
+                    ++n;
+                    co_await yield();
+                }
+            };
+            auto runs = g.spawn(other(turns));
+            for (int i = 0; i != 4; ++i)
+                co_await exchange(a, b, 64);
+            runs.cancel();
+        });
+        CHECK(turns >= 12);
+
+        // Who has been stopped sends nothing any more.
+        co_await with_task_group([&](task_group& g) -> task<> {
+            task_handle<> self;
+            auto send = [&]() -> task<> {
+                co_await yield();
+                self.cancel();
+                co_await a.send_bytes(as_bytes("too late"));
+            };
+            self = g.spawn(send());
+            while (!self.done())
+                co_await yield();
+        });
+        co_await a.send_bytes(as_bytes("next"));
+        std::string next = co_await next_text(b);
+        CHECK(next == "next");
+    };
+    for (bool tcp : {false, true}) {
+        CAPTURE(tcp);
+        run_within(10s, test(tcp));
+    }
+}
+
+TEST_CASE("connection: one that reads ahead gets several messages in one go, and loses nothing",
+          "[MP-CONN-08][MP-CONN-07][MP-CONN-06][P3]") {
+    auto test = [](int kind) -> task<> {
+        ends both = co_await ends_over(kind, {.read_ahead = true});
+        auto& [b, a] = both; // a pipe's first end receives
+        co_await exchange_all_sizes(a, b);
+        if (kind != 2)
+            co_await exchange_all_sizes(b, a);
+
+        write_raw(a, raw({"\0\0\0\3one\0\0\0\0\0\0\0\3two\0\0", 20}));
+        std::string got = co_await next_text(b);
+        CHECK(got == "one");
+        std::uint64_t before = requests_so_far();
+        CHECK(b.ready()); // although there is nothing left in the kernel
+        bool readable = co_await b.readable_for(0s);
+        CHECK(readable);
+        got = co_await next_text(b);
+        CHECK(got.empty());
+        got = co_await next_text(b);
+        CHECK(got == "two");
+        CHECK(requests_so_far() - before <= 1);
+
+        // Half a header is here. Who took over now would miss it.
+        CHECK(b.ready());
+        CHECK_THROWS_AS(b.release(), state_error);
+        co_await with_task_group([&](task_group& g) -> task<> {
+            auto waits = g.spawn(drop_message(b));
+            for (int i = 0; i < 5; ++i)
+                co_await yield();
+            waits.cancel();
+        });
+        write_raw(a, raw({"\0\5final", 7}));
+        got = co_await next_text(b);
+        CHECK(got == "final");
+        CHECK_FALSE(b.ready());
+
+        // The limit is told of before the rest has come, the end after what came before it.
+        write_raw(a, raw({"\0\0\0\1x\0\0\0\4ab", 11}));
+        a.close();
+        got = co_await next_text(b);
+        CHECK(got == "x");
+        std::string end = co_await failure(drop_message(b));
+        CHECK(end == "truncated_error");
+        end = co_await failure(drop_message(b));
+        CHECK(end == "truncated_error");
+    };
+    for (int kind : {0, 1, 2}) {
+        CAPTURE(kind);
+        run_within(20s, test(kind));
+    }
+
+    auto refusals = []() -> task<> {
+        auto both = make_connection_pair({.message_limit = 4, .read_ahead = true});
+        auto& [a, b] = both;
+        std::string fds = co_await failure(drop_descriptors(b));
+        CHECK(fds == "state_error");
+        write_raw(a, raw({"\0\0\0\1x\0\0\0\5hello", 14}));
+        std::string got = co_await next_text(b);
+        CHECK(got == "x");
+        std::string end = co_await failure(drop_message(b));
+        CHECK(end == "limit_error");
+        both = make_connection_pair({.read_ahead = true});
+        write_raw(both.first, raw({"\0\0\0\1x\x80\0\0\0", 9}));
+        got = co_await next_text(both.second);
+        CHECK(got == "x");
+        end = co_await failure(drop_message(both.second));
+        CHECK(end == "protocol_error");
+        both = make_connection_pair({.read_ahead = true});
+        write_raw(both.first, raw({"\0\0\0\1x", 5}));
+        got = co_await next_text(both.second);
+        descriptor all = both.second.release(); // nothing is left of it here
+        CHECK(all);
+
+        // Who waits isn't left behind by who takes more than he needs.
+        both = make_connection_pair({.read_ahead = true});
+        co_await with_task_group([&](task_group& g) -> task<> {
+            g.spawn(both.second.readable());
+            g.spawn(drop_message(both.second));
+            g.spawn(both.second.readable());
+            co_await yield();
+            write_raw(both.first, raw({"\0\0\0\1x\0\0\0\1y", 10}));
+        });
+        got = co_await next_text(both.second);
+        CHECK(got == "y");
+    };
+    run_within(10s, refusals());
 }
 
 TEST_CASE("connection: values travel as the codec writes them", "[MP-CONN-01]") {
@@ -393,7 +542,8 @@ TEST_CASE("connection: has a direction, and is closed once", "[MP-CONN-09][MP-CO
 TEST_CASE("connection: messages of many tasks on several loops stay whole", "[MP-PIPE-03][P14]") {
     constexpr int senders = 4;
     constexpr int messages = 300;
-    auto both = make_connection_pair();
+    const bool read_ahead = GENERATE(false, true);
+    auto both = make_connection_pair({.read_ahead = read_ahead});
     auto& [a, b] = both;
     auto send_some = [](connection& c, int id) -> task<> {
         for (int i = 0; i < messages; ++i) {
@@ -453,6 +603,7 @@ TEST_CASE("connection: two that send long messages to each other before they rea
         });
     };
     run_within(30s, test(make_connection_pair()));
+    run_within(30s, test(make_connection_pair({.read_ahead = true})));
     auto tcp = [&]() -> task<> { co_await test(co_await over_tcp()); };
     run_within(30s, tcp());
 }

@@ -80,6 +80,28 @@ TEST_CASE("frame: messages come out as they went in, however the bytes arrive",
     }
 }
 
+TEST_CASE("frame: what comes in one go with a message waits for its turn",
+          "[W-FRM-01][MP-CONN-08]") {
+    ipc::detail::bytes_ahead ahead;
+    frame_reader r;
+    auto stream = bytes_of({0, 0, 0, 1, 'a', 0, 0, 0, 0, 0, 0, 0, 9, 'b', 'c'});
+    std::ranges::copy(stream, ahead.space().begin());
+    ahead.commit(stream.size());
+    for (std::string_view expected : {"a", ""}) {
+        ahead.feed(r, 100);
+        REQUIRE(r.complete());
+        CHECK(as_text(r.take().bytes()) == expected);
+        CHECK_FALSE(ahead.empty());
+    }
+    ahead.feed(r, 8); // one that is too long: its length, and nothing more
+    CHECK(r.length() == 9u);
+    CHECK(r.filled() == 0);
+    CHECK_FALSE(ahead.empty());
+    ahead.feed(r, 9);
+    CHECK(r.filled() == 2);
+    CHECK(ahead.empty());
+}
+
 TEST_CASE("frame: a negative length is no message", "[W-FRM-03]") {
     for (unsigned first : {0x80u, 0xfeu, 0xffu}) {
         frame_reader r;
