@@ -48,6 +48,9 @@ struct options {
     std::vector<std::string> paths;
 };
 
+// What a worker gets at a time: a part of a large file, or many small files.
+using batch = std::vector<words::part>;
+
 struct input {
     std::vector<words::part> parts;
     std::uint64_t bytes = 0;
@@ -57,7 +60,24 @@ struct input {
 
 double mb(std::uint64_t bytes) { return static_cast<double>(bytes) / 1e6; }
 
-std::uint64_t size_of(const words::part& p) { return p.end - p.begin; }
+std::uint64_t size_of(const batch& b) {
+    std::uint64_t n = 0;
+    for (const words::part& p : b)
+        n += p.end - p.begin;
+    return n;
+}
+
+std::vector<batch> in_batches(const std::vector<words::part>& parts, std::uint64_t size) {
+    constexpr std::size_t most_files = 500;
+    std::vector<batch> all;
+    for (const words::part& p : parts) {
+        if (all.empty() || all.back().size() == most_files ||
+            size_of(all.back()) + (p.end - p.begin) > size)
+            all.emplace_back();
+        all.back().push_back(p);
+    }
+    return all;
+}
 
 // --- What there is to count ----------------------------------------------------------------------
 
@@ -105,29 +125,35 @@ void add_path(input& in, const std::string& path, std::uint64_t part_size, bool 
 
 struct job {
     weft::process_pool& pool;
-    const std::vector<words::part>& parts;
+    const std::vector<batch>& batches;
     progress& shown;
     std::size_t next = 0;
     words::table table;
     std::set<std::string> failed; // files
 };
 
+void leave_out(job& j, const std::string& file, const std::string& why) {
+    if (j.failed.insert(file).second)
+        j.shown.say(why);
+}
+
 // Several of these keep the workers busy. They run on one loop, so they share the job as it is.
-weft::task<> count_parts(job& j) {
-    while (j.next != j.parts.size()) {
-        const words::part& p = j.parts[j.next++];
-        if (!j.failed.contains(p.file)) {
-            try {
-                // To count twice does no harm, so it may be tried again if a worker is lost.
-                j.table.add(co_await j.pool.call({.retry = 3}, weft::fn<&words::count>, p));
-            } catch (const weft::broken_executor&) {
-                throw;
-            } catch (const std::exception& e) {
-                if (j.failed.insert(p.file).second)
-                    j.shown.say(e.what());
-            }
+weft::task<> count_batches(job& j) {
+    while (j.next != j.batches.size()) {
+        const batch& b = j.batches[j.next++];
+        try {
+            // To count twice does no harm, so it may be tried again if a worker is lost.
+            words::counted c = co_await j.pool.call({.retry = 3}, weft::fn<&words::count>, b);
+            j.table.add(c.words);
+            for (const words::unread& u : c.failed)
+                leave_out(j, u.file, u.why);
+        } catch (const weft::broken_executor&) {
+            throw;
+        } catch (const std::exception& e) { // the worker was lost, again and again
+            for (const words::part& p : b)
+                leave_out(j, p.file, p.file + ": " + e.what());
         }
-        j.shown.advance(size_of(p));
+        j.shown.advance(size_of(b));
     }
 }
 
@@ -135,31 +161,33 @@ weft::task<> count_all(job& j) {
     co_await weft::with_task_group([&j](weft::task_group& g) -> weft::task<> {
         // Two for each worker: when it is done with one, another lies there.
         for (std::size_t i = 0; i != 2 * std::size_t{j.pool.size()}; ++i)
-            g.spawn(count_parts(j));
+            g.spawn(count_batches(j));
         co_return;
     });
 }
 
-// The same parts in this process, and with the workers. Both find the files in the memory of the
+// Some of it again in this process, and with the workers. Both find the files in the memory of the
 // kernel by now.
-weft::task<bool> compare(weft::process_pool& pool, const input& in) {
+weft::task<bool> compare(weft::process_pool& pool, const std::vector<batch>& batches) {
     constexpr std::uint64_t enough = 64'000'000;
-    std::vector<words::part> sample;
+    std::uint64_t all = 0;
+    for (const batch& b : batches)
+        all += size_of(b);
+    std::vector<batch> sample;
     std::uint64_t bytes = 0;
-    const std::size_t step = std::max<std::uint64_t>(1, in.bytes / enough);
-    for (std::size_t i = 0; i < in.parts.size() && bytes < enough; i += step) {
-        sample.push_back(in.parts[i]);
-        bytes += size_of(in.parts[i]);
+    for (std::size_t i = 0; i < batches.size(); i += 1 + all / enough) {
+        sample.push_back(batches[i]);
+        bytes += size_of(batches[i]);
     }
-    progress nothing("word_count", 0, true);
 
     auto begin = std::chrono::steady_clock::now();
     words::table alone;
-    for (const words::part& p : sample)
-        alone.add(words::count(p));
+    for (const batch& b : sample)
+        alone.add(words::count(b).words);
     const seconds one = std::chrono::steady_clock::now() - begin;
 
     begin = std::chrono::steady_clock::now();
+    progress nothing("word_count", 0, true);
     job j{pool, sample, nothing, 0, {}, {}};
     co_await count_all(j);
     const seconds many = std::chrono::steady_clock::now() - begin;
@@ -170,14 +198,16 @@ weft::task<bool> compare(weft::process_pool& pool, const input& in) {
 }
 
 weft::task<int> program(const options& o) {
+    const std::uint64_t part_size = std::uint64_t{o.part_mb} * 1'000'000;
     input in;
     for (const std::string& path : o.paths)
-        add_path(in, path, std::uint64_t{o.part_mb} * 1'000'000, true);
+        add_path(in, path, part_size, true);
+    const std::vector<batch> batches = in_batches(in.parts, part_size);
 
     const auto begin = std::chrono::steady_clock::now();
     weft::process_pool pool({.workers = o.workers});
     progress bar("word_count", in.bytes, true);
-    job j{pool, in.parts, bar, 0, {}, {}};
+    job j{pool, batches, bar, 0, {}, {}};
     co_await count_all(j);
     const seconds spent = std::chrono::steady_clock::now() - begin;
 
@@ -191,9 +221,8 @@ weft::task<int> program(const options& o) {
     std::fflush(stdout);
     int status = in.left_out == 0 ? 0 : 1;
 
-    std::erase_if(in.parts, [&](const words::part& p) { return j.failed.contains(p.file); });
-    if (o.compare && !in.parts.empty()) {
-        const bool same = co_await compare(pool, in);
+    if (o.compare && in.bytes != 0) {
+        const bool same = co_await compare(pool, batches);
         if (!same) {
             fmt::print("and another result: somebody writes to the files\n");
             status = 1;

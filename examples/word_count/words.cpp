@@ -130,16 +130,24 @@ void count_in(std::string& text, table& t) {
 
 } // namespace
 
-word_counts count(const part& p) {
-    reader file(p.file);
-    const std::uint64_t begin = border(file, p.begin);
-    const std::uint64_t end = border(file, p.end);
+counted count(const std::vector<part>& parts) {
     table t;
-    if (begin < end) {
-        std::string text = file.read(begin, end);
-        count_in(text, t);
+    counted c;
+    for (const part& p : parts) {
+        try {
+            reader file(p.file);
+            const std::uint64_t begin = border(file, p.begin);
+            const std::uint64_t end = border(file, p.end);
+            if (begin < end) {
+                std::string text = file.read(begin, end);
+                count_in(text, t);
+            }
+        } catch (const std::system_error& e) {
+            c.failed.push_back({p.file, e.what()});
+        }
     }
-    return t.all();
+    c.words = t.all();
+    return c;
 }
 
 void table::add(const word_counts& t) {

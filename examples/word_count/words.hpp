@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
-// Counts words, a part of a file at a time.
+// Counts words: of a part of a large file, or of many small files at a time.
 //
 // A word is what letters and digits make, of any script; capitals of ASCII count as small letters.
 // What isn't text is counted all the same.
 //
 // Threads:      as a value's.
 // Cancellation: none.
-// Errors:       std::system_error naming the file.
+// Errors:       files that can't be read are named in the result.
 // Cost:         about ten nanoseconds a letter; memory for the part, and for its different words.
 // Source:       none.
 #pragma once
@@ -28,14 +28,23 @@ struct part {
     std::uint64_t end = 0;
 };
 
-/// The words of a part, as they travel: two blocks of memory, and not a string for each.
+/// Words as they travel: two blocks of memory, and not a string for each.
 struct word_counts {
     std::string words; // each followed by a newline
     std::vector<std::uint64_t> counts;
 };
 
+struct unread {
+    std::string file;
+    std::string why;
+};
+struct counted {
+    word_counts words;
+    std::vector<unread> failed;
+};
+
 /// What workers are asked for.
-word_counts count(const part& p);
+counted count(const std::vector<part>& parts);
 
 class table {
 public:

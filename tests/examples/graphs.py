@@ -50,7 +50,7 @@ def main(program):
         with open(f"{there}/endless.dot", "w", encoding="utf-8") as f:
             f.write(graph(1, 400, 12000))
         begin = time.monotonic()
-        done = subprocess.run([program, "--workers", "2", "--patience", "3", "--no-compare", "--out", f"{there}/out2",
+        done = subprocess.run([program, "--workers", "2", "--patience", "4", "--no-compare", "--out", f"{there}/out2",
                                f"{there}/wrong.dot", f"{there}/endless.dot", f"{there}/empty.dot", f"{there}/missing.dot",
                                f"{there}/in"], capture_output=True, text=True, timeout=100)
         require(done.returncode == 1, done.stdout + done.stderr)

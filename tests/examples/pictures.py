@@ -124,7 +124,7 @@ def main(program):
             with open(f"{bad}/{name}", "wb") as f:
                 f.write(content)
         os.mkfifo(f"{bad}/pipe.jpg")
-        done = pictures("--workers", "2", "--patience", "2", "--crash", "crash", "--hang", "hang", "--no-compare",
+        done = pictures("--workers", "2", "--patience", "4", "--crash", "crash", "--hang", "hang", "--no-compare",
                         "--size", "64", bad, f"{there}/out")
         require(done.returncode == 1, done.stdout + done.stderr)
         require(f"{len(broken) + len(whole)} pictures in" in done.stdout and f"; {len(broken)} failed" in done.stdout,
