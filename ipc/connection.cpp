@@ -53,8 +53,9 @@ bool may_go_on() noexcept {
 // The beginning of a message, and all of it if the socket has room.
 class [[nodiscard]] begin_sending_op : public weft::detail::request_operation<begin_sending_op> {
 public:
-    begin_sending_op(int fd, std::span<const const_buffer> parts) noexcept
-        : request_operation(kind), fd_(fd) {
+    /// Parts of `size` bytes in all.
+    begin_sending_op(int fd, std::span<const const_buffer> parts, std::size_t size) noexcept
+        : request_operation(kind), fd_(fd), parts_(parts), size_(size) {
         header_.parts = const_cast<const_buffer*>(parts.data());
         header_.part_count = parts.size();
     }
@@ -85,8 +86,17 @@ private:
     // What goes wrong is left to the request to say.
     bool sent_at_once() noexcept {
         static_assert(sizeof(header_) == sizeof(msghdr));
-        ssize_t n = ::sendmsg(fd_, reinterpret_cast<const msghdr*>(&header_),
-                              static_cast<int>(weft::detail::send_flags) | MSG_DONTWAIT);
+        constexpr int flags = static_cast<int>(weft::detail::send_flags) | MSG_DONTWAIT;
+        ssize_t n = 0;
+        std::array<std::byte, 512> together; // the kernel is quicker with one piece
+        if (size_ <= together.size()) {
+            std::byte* end = together.data();
+            for (const const_buffer& part : parts_)
+                end = std::copy_n(part.data(), part.size(), end);
+            n = ::send(fd_, together.data(), size_, flags);
+        } else {
+            n = ::sendmsg(fd_, reinterpret_cast<const msghdr*>(&header_), flags);
+        }
         if (n < 0)
             return false;
         note(static_cast<std::int32_t>(n), 0);
@@ -95,6 +105,8 @@ private:
 
     static constexpr weft::detail::operation_type kind = weft::detail::io_type("write to socket");
     int fd_;
+    std::span<const const_buffer> parts_;
+    std::size_t size_;
     weft::detail::message_header header_;
 };
 
@@ -154,24 +166,25 @@ std::span<const_buffer> without_front(std::span<const_buffer> parts, std::size_t
     return parts;
 }
 
-// The first part is for the header: it and the message leave together, so that a small message is
-// one segment. Uses the parts up.
-task<> write_message(connection_state& s, std::span<const_buffer> parts) {
+std::size_t size_of(std::span<const const_buffer> parts) noexcept {
+    std::size_t size = 0;
+    for (const const_buffer& part : parts)
+        size += part.size();
+    return size;
+}
+
+// Sends what is left of a message, which still has `of_head` bytes of its header. Uses the parts
+// up.
+task<> write_rest(connection_state& s, std::span<const_buffer> parts, std::size_t of_head,
+                  message_guard& guard) {
     constexpr std::size_t most_parts = 1024; // that the kernel takes at a time
-    std::uint64_t length = 0;
-    for (const const_buffer& part : parts.subspan(1))
-        length += part.size();
-    const frame_header header(length);
-    parts.front() = header.bytes();
-    std::size_t of_head = header.bytes().size();
-    message_guard guard(s);
     while (of_head != 0) {
         std::span<const const_buffer> first = parts.first(std::min(parts.size(), most_parts));
         std::size_t n = 0;
         if (s.over == channel::pipe)
             n = co_await weft::detail::write_op(s.fd(), no_position, first);
         else
-            n = co_await begin_sending_op(s.fd(), first);
+            n = co_await begin_sending_op(s.fd(), first, size_of(first));
         guard.begun();
         of_head -= std::min(n, of_head);
         parts = without_front(parts, n);
@@ -201,80 +214,90 @@ task<> write_message(connection_state& s, std::span<const_buffer> parts) {
     guard.whole();
 }
 
-task<> write_message(connection_state& s, std::span<const std::byte> message) {
-    std::array<const_buffer, 2> parts{const_buffer(), const_buffer(message)};
-    co_await write_message(s, std::span(parts));
+// The first part is for the header: it and the message leave together, so that a small message is
+// one segment. Uses the parts up.
+task<> write_message(connection_state& s, std::span<const_buffer> parts) {
+    const frame_header header(size_of(parts.subspan(1)));
+    parts.front() = header.bytes();
+    message_guard guard(s);
+    co_await write_rest(s, parts, header.bytes().size(), guard);
 }
 
-// The beginning of a message that nobody expects to be here yet: to try at once would be in vain.
-class [[nodiscard]] await_message_op : public weft::detail::request_operation<await_message_op> {
+// The beginning of a message. To try at once is in vain where nobody expects it to be here.
+class [[nodiscard]] first_piece_op : public weft::detail::request_operation<first_piece_op> {
 public:
-    await_message_op(int fd, std::span<std::byte> into) noexcept
-        : request_operation(kind), fd_(fd), into_(into) {}
+    explicit first_piece_op(connection_state& s)
+        : request_operation(kind), state_(&s), into_(s.space()) {}
+    template <weft::detail::weft_promise P>
+    bool await_suspend(std::coroutine_handle<P> h,
+                       std::source_location where = std::source_location::current()) {
+        if (!begin(h, where)) // a stop came before it
+            return true;
+        if (state_->messages_queue_up() && may_go_on() && received_already()) {
+            owner().leaf = nullptr;
+            return false;
+        }
+        submit(fill());
+        return true;
+    }
     std::size_t await_resume() const {
-        return weft::detail::check_socket(result(), "receive from", fd_);
+        return weft::detail::check_socket(result(), "receive from", state_->fd());
     }
     [[nodiscard]] weft::detail::request fill() const noexcept {
         constexpr std::uint16_t poll_first = 1; // IORING_RECVSEND_POLL_FIRST
         return {.opcode = weft::detail::opcode::recv,
                 .ioprio = poll_first,
-                .fd = fd_,
+                .fd = state_->fd(),
                 .address = weft::detail::address_of(into_.data()),
                 .length = static_cast<std::uint32_t>(into_.size())};
     }
 
 private:
+    bool received_already() noexcept {
+        std::size_t n = received_at_once(*state_, into_);
+        state_->note_queue(n != 0);
+        note(static_cast<std::int32_t>(n), 0);
+        return n != 0;
+    }
+
     static constexpr weft::detail::operation_type kind = weft::detail::io_type("read from socket");
-    int fd_;
+    connection_state* state_;
     std::span<std::byte> into_;
 };
 
-// In the turn to receive. Until the message is complete, or has `limit` bytes too many.
-task<> read_message(connection_state& s, std::uint64_t limit) {
-    limit = std::min(limit, s.limit);
-    enum { nothing, first_piece, more } came = s.incoming.begun() ? more : nothing;
-    bool waited = false;
-    s.ahead.feed(s.incoming, s.limit);
-    while (true) {
-        if (s.incoming.bad()) {
-            s.give_up();
-            s.incoming.check();
-        }
-        if (s.incoming.length().value_or(0) > limit) {
-            s.end_receiving();
-            throw limit_error("a message of " + std::to_string(*s.incoming.length()) +
-                              " bytes came where " + std::to_string(limit) + " are allowed");
-        }
-        if (s.incoming.complete())
-            break;
+// Notes that so many bytes came.
+void took(connection_state& s, std::size_t n) {
+    if (n == 0 && !s.incoming.begun())
+        throw eof_error("the other end of the connection was closed");
+    if (n == 0) // without the bytes: errors don't carry what was in a message
+        throw truncated_error(s.incoming.came(), s.incoming.expected());
+    s.commit(n);
+}
+
+// Whether the message is complete. Throws if it is none, or has more than `limit` bytes.
+bool is_here(connection_state& s, std::uint64_t limit) {
+    if (s.incoming.bad()) {
+        s.give_up();
+        s.incoming.check();
+    }
+    if (s.incoming.length().value_or(0) > limit) {
+        s.end_receiving();
+        throw limit_error("a message of " + std::to_string(*s.incoming.length()) +
+                          " bytes came where " + std::to_string(limit) + " are allowed");
+    }
+    return s.incoming.complete();
+}
+
+// In the turn to receive: until the message is complete.
+task<> read_rest(connection_state& s, std::uint64_t limit) {
+    while (!is_here(s, limit)) {
         std::span<std::byte> room = s.space();
         std::size_t n = 0;
-        bool begins = came == nothing && !s.incoming.begun();
-        if (begins && s.messages_queue_up() && may_go_on()) {
-            n = received_at_once(s, room);
-            s.note_queue(n != 0);
-        } else if (came == first_piece) { // the rest is most likely there, too
-            n = received_at_once(s, room);
-        }
-        if (n == 0) {
-            waited = true;
-            if (s.over == channel::pipe)
-                n = co_await weft::detail::read_op(s.fd(), no_position, room);
-            else if (begins)
-                n = co_await await_message_op(s.fd(), room);
-            else
-                n = co_await weft::detail::recv_op(s.fd(), room);
-        }
-        if (n == 0 && !s.incoming.begun())
-            throw eof_error("the other end of the connection was closed");
-        if (n == 0) // without the bytes: errors don't carry what was in a message
-            throw truncated_error(s.incoming.came(), s.incoming.expected());
-        s.commit(n);
-        came = came == nothing ? first_piece : more;
-    }
-    if (!waited && !may_go_on()) {
-        s.note_held(); // a stop may come
-        co_await yield();
+        if (s.over == channel::pipe)
+            n = co_await weft::detail::read_op(s.fd(), no_position, room);
+        else
+            n = co_await weft::detail::recv_op(s.fd(), room);
+        took(s, n);
     }
 }
 
@@ -319,7 +342,8 @@ task<> send_with(connection_state* s, std::span<const std::byte> message,
         throw std::invalid_argument("at most 32 descriptors go with a message");
     permit turn = co_await s->to_send.take();
     s->check_send();
-    co_await write_message(*s, message);
+    std::array<const_buffer, 2> parts{const_buffer(), const_buffer(message)};
+    co_await write_message(*s, std::span(parts));
     message_guard guard(*s);
     guard.begun(); // the message alone is but a half of it
     co_await write_descriptors(*s, descriptors);
@@ -339,7 +363,7 @@ task<message_with_descriptors> receive_with(connection_state* s, std::uint64_t l
     permit turn = co_await s->to_receive.take();
     s->check_receive();
     if (!s->without_descriptors) {
-        co_await read_message(*s, limit);
+        co_await read_rest(*s, std::min(limit, s->limit));
         s->without_descriptors = s->incoming.take();
         s->note_held();
     }
@@ -417,7 +441,19 @@ task<> send_message(connection_state* s, std::span<const std::byte> message) {
     connection_use in_use(s);
     permit turn = co_await s->to_send.take();
     s->check_send();
-    co_await write_message(*s, message);
+    const frame_header header(message.size());
+    const std::size_t of_head = header.bytes().size();
+    std::array<const_buffer, 2> parts{const_buffer(header.bytes()), const_buffer(message)};
+    message_guard guard(*s);
+    std::size_t n = 0;
+    if (s->over != channel::pipe) { // here and not in another coroutine: most messages are small
+        n = co_await begin_sending_op(s->fd(), parts, of_head + message.size());
+        guard.begun();
+    }
+    if (n == of_head + message.size())
+        guard.whole();
+    else
+        co_await write_rest(*s, without_front(parts, n), of_head - std::min(n, of_head), guard);
 }
 
 task<> send_encoded(connection_state* s, byte_buffer message) {
@@ -442,7 +478,22 @@ task<byte_buffer> receive_message(connection_state* s, std::uint64_t limit) {
         co_return take_without_descriptors(*s);
     if (s->early_descriptors)
         throw state_error("descriptors came, and wait to be received, before the next message");
-    co_await read_message(*s, limit);
+    limit = std::min(limit, s->limit);
+    s->ahead.feed(s->incoming, s->limit);
+    bool is_first = !s->incoming.begun() && s->over != channel::pipe;
+    if (is_first) {
+        std::size_t n = co_await first_piece_op(*s);
+        took(*s, n);
+        // The rest is most likely there, too.
+        if (!is_here(*s, limit))
+            s->commit(received_at_once(*s, s->space()));
+    }
+    if (!is_here(*s, limit)) {
+        co_await read_rest(*s, limit);
+    } else if (!is_first && !may_go_on()) {
+        s->note_held(); // a stop may come
+        co_await yield();
+    }
     byte_buffer message = s->incoming.take();
     s->note_held();
     co_return message;
