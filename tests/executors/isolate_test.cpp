@@ -8,6 +8,7 @@
 #include <weft/ipc/passing.hpp>
 #include <weft/runtime/error.hpp>
 #include <weft/runtime/runtime.hpp>
+#include <weft/runtime/sleep.hpp>
 #include <weft/runtime/sync_wait.hpp>
 
 #include <catch2/catch.hpp>
@@ -452,6 +453,13 @@ TEST_CASE("isolate: one whose process ends has ended, and doesn't begin anew", "
         CHECK(ids_of(isolate::list_all()) == std::vector<std::uint64_t>{0});
         co_await i.close();
         CHECK(refuses<isolate_closed>([&] { static_cast<void>(i.close()); }));
+
+        // Nor does one that has nothing to do.
+        isolate idle = isolate::create();
+        ::kill(co_await idle.call(fn<&pid_there>), SIGKILL);
+        for (int k = 0; k != 10'000 && !is_closed(idle); ++k)
+            co_await sleep_for(1ms);
+        CHECK(is_closed(idle));
     }(stopped));
 }
 
