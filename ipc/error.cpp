@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include <weft/ipc/error.hpp>
 
+#include <weft/ipc/detail/one_line.hpp>
+
 namespace weft::ipc {
 
 namespace {
@@ -36,10 +38,35 @@ buffer_too_short::~buffer_too_short() = default;
 
 authentication_error::~authentication_error() = default;
 
-worker_lost::worker_lost(int pid, exit_status status)
-    : error("worker " + std::to_string(pid) + " was lost: it " + (status.killed() ? "was " : "") +
-            status.text()),
-      pid_(pid), status_(status) {}
+namespace {
+
+std::string message_of_loss(int pid, exit_status status, const worker_lost::details& d) {
+    std::string s = "worker " + std::to_string(pid) + " was lost: it " +
+                    (status.killed() ? "was " : "") + status.text();
+    if (d.out_of_memory)
+        s += " because memory ran out";
+    if (!d.function.empty()) {
+        const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(d.ran_for).count();
+        std::string fraction = std::to_string(ms % 1000);
+        fraction.insert(0, 3 - fraction.size(), '0');
+        s.append(", ").append(std::to_string(ms / 1000)).append(".").append(fraction);
+        s.append(" s after it began ").append(d.function);
+    }
+    if (d.tag != 0)
+        s += (d.function.empty() ? ", task " : " (task ") + std::to_string(d.tag) +
+             (d.function.empty() ? "" : ")");
+    if (std::string last = detail::one_line(d.last_words); !last.empty())
+        s.append("; it last wrote: ").append(last);
+    return s;
+}
+
+} // namespace
+
+worker_lost::worker_lost(int pid, exit_status status, const details& d)
+    : error(message_of_loss(pid, status, d)), pid_(pid), status_(status),
+      out_of_memory_(d.out_of_memory), tag_(d.tag), ran_for_(d.ran_for),
+      said_(std::make_shared<const said>(
+          said{std::string(d.function), std::string(cut(d.last_words))})) {}
 worker_lost::~worker_lost() = default;
 
 pool_terminated::~pool_terminated() = default;

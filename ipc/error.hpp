@@ -20,8 +20,10 @@
 #pragma once
 #include <weft/ipc/exit_status.hpp>
 #include <weft/runtime/error.hpp>
+#include <weft/runtime/time.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
@@ -87,17 +89,48 @@ public:
 };
 
 /// A worker process ended while it held the task. Nothing is known about how far the task came.
+/// what() says all of this on one line.
 class worker_lost : public error {
 public:
-    worker_lost(int pid, exit_status status);
+    struct details {
+        /// The kernel killed it because memory ran out.
+        bool out_of_memory = false;
+        /// What it ran: the function's name, the submitter's number for the task, and how long.
+        std::string_view function = {};
+        std::uint64_t tag = 0;
+        duration ran_for = duration::zero();
+        /// The last that it wrote to its standard error.
+        std::string_view last_words = {};
+    };
+
+    worker_lost(int pid, exit_status status) : worker_lost(pid, status, details()) {}
+    worker_lost(int pid, exit_status status, const details& d);
     ~worker_lost() override;
 
     [[nodiscard]] int pid() const noexcept { return pid_; }
     [[nodiscard]] exit_status status() const noexcept { return status_; }
+    /// The kernel killed it because memory ran out. (Where only the address space is limited, an
+    /// allocation fails with std::bad_alloc, and the worker lives.)
+    [[nodiscard]] bool out_of_memory() const noexcept { return out_of_memory_; }
+    /// The function that it ran, as the compiler calls it; empty if that isn't known.
+    [[nodiscard]] const std::string& function() const noexcept { return said_->function; }
+    /// The submitter's number for the task; 0 if it gave none.
+    [[nodiscard]] std::uint64_t tag() const noexcept { return tag_; }
+    /// How long it had been running the task.
+    [[nodiscard]] duration ran_for() const noexcept { return ran_for_; }
+    /// The last that it wrote to its standard error, 4 KiB at most.
+    [[nodiscard]] const std::string& last_words() const noexcept { return said_->last_words; }
 
 private:
+    struct said {
+        std::string function, last_words;
+    };
     int pid_;
     exit_status status_;
+    bool out_of_memory_;
+    std::uint64_t tag_;
+    duration ran_for_;
+    std::shared_ptr<const said> said_;
 };
 
 /// The pool was ended before the task had its turn, or while it ran.

@@ -175,6 +175,11 @@ struct codec<worker_lost> {
         ipc::encode(out, e.status().known());
         ipc::encode(out, e.status().number());
         ipc::encode(out, e.status().core_dumped());
+        ipc::encode(out, e.out_of_memory());
+        ipc::encode(out, e.function());
+        ipc::encode(out, e.tag());
+        ipc::encode<std::int64_t>(out, e.ran_for().count());
+        ipc::encode(out, e.last_words());
     }
     static worker_lost decode(archive_reader& in) {
         int pid = ipc::decode<int>(in);
@@ -185,7 +190,15 @@ struct codec<worker_lost> {
         if (known)
             status = number < 0 ? exit_status::by_signal(-number, core_dumped)
                                 : exit_status::by_exit(number);
-        return worker_lost(pid, status);
+        worker_lost::details d;
+        d.out_of_memory = ipc::decode<bool>(in);
+        const auto function = ipc::decode<std::string>(in);
+        d.function = function;
+        d.tag = ipc::decode<std::uint64_t>(in);
+        d.ran_for = duration(ipc::decode<std::int64_t>(in));
+        const auto last_words = ipc::decode<std::string>(in);
+        d.last_words = last_words;
+        return worker_lost(pid, status, d);
     }
 };
 

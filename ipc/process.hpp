@@ -44,6 +44,7 @@
 #include <weft/ipc/detail/process_target.hpp>
 #include <weft/ipc/exit_status.hpp>
 #include <weft/ipc/secret_bytes.hpp>
+#include <weft/ipc/start_method.hpp>
 #include <weft/runtime/time.hpp>
 
 #include <memory>
@@ -53,14 +54,6 @@
 #include <vector>
 
 namespace weft::ipc {
-
-/// How a process comes into being: see start_context.hpp.
-enum class start_method : int {
-    standard,   // what is set there; spawn otherwise
-    spawn,      // the program is started again: a clean sheet
-    forkserver, // a helper that was started early forks
-    fork,       // this process forks
-};
 
 struct process_options {
     /// Empty: Process-1 for the first that this process makes, Process-1:2 for the second that it

@@ -119,7 +119,8 @@ void require_worker_entry(const char* what) {
             ": workers are this program started again, and it wouldn't notice: " + missing_line);
 }
 
-child start_worker(const worker_role& role, std::span<const int> descriptors, const char* path) {
+child start_worker(const worker_role& role, std::span<const int> descriptors,
+                   const worker_extras& extras) {
     descriptor self = own_pidfd();
     std::vector<int> passed{self.get()};
     passed.insert(passed.end(), descriptors.begin(), descriptors.end());
@@ -128,9 +129,11 @@ child start_worker(const worker_role& role, std::span<const int> descriptors, co
     const std::array<const char*, 3> arguments{::program_invocation_name, mark.c_str(), nullptr};
     child_options options{.arguments = arguments,
                           .descriptors = passed,
-                          .blocks_signals = role.kind == role_kind::guard};
-    if (path != nullptr)
-        options.path = path;
+                          .blocks_signals = role.kind == role_kind::guard,
+                          .environment = extras.environment,
+                          .standard_error = extras.standard_error};
+    if (extras.path != nullptr)
+        options.path = extras.path;
     return spawn_child(options);
 }
 

@@ -82,8 +82,10 @@ child spawn_child(const child_options& options) {
     std::vector<descriptor> moved;
     file_actions actions;
     actions.open_null(STDIN_FILENO, O_RDONLY);
+    if (options.standard_error >= 0) // before another one takes its number
+        actions.duplicate(options.standard_error, STDERR_FILENO);
     for (int fd : {STDOUT_FILENO, STDERR_FILENO})
-        if (::fcntl(fd, F_GETFD) < 0)
+        if (::fcntl(fd, F_GETFD) < 0 && !(fd == STDERR_FILENO && options.standard_error >= 0))
             actions.open_null(fd, O_WRONLY);
     for (int to = first; to != end; ++to) {
         int from = options.descriptors[static_cast<std::size_t>(to - first)];
@@ -100,7 +102,10 @@ child spawn_child(const child_options& options) {
     spawn_attributes attributes(options.blocks_signals);
     pid_t pid = 0;
     if (int e = ::posix_spawn(&pid, options.path, actions.get(), attributes.get(),
-                              const_cast<char* const*>(options.arguments.data()), environ);
+                              const_cast<char* const*>(options.arguments.data()),
+                              options.environment == nullptr
+                                  ? environ
+                                  : const_cast<char* const*>(options.environment));
         e != 0)
         throw_errno(e, "spawn", options.path);
 

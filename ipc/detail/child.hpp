@@ -73,6 +73,10 @@ struct child_options {
     std::span<const int> descriptors = {};
     /// It begins with SIGINT and SIGTERM blocked. Else no signal is.
     bool blocks_signals = false;
+    /// Its environment, which ends with a null. Null: that of this process.
+    const char* const* environment = nullptr;
+    /// What becomes its standard error; -1: that of this process.
+    int standard_error = -1;
 };
 
 [[nodiscard]] child spawn_child(const child_options& options);

@@ -46,9 +46,19 @@ private:
 /// Throws state_error unless main called worker_entry; `what` names who asks.
 void require_worker_entry(const char* what);
 
-/// Starts this program as a worker, or the one at `path`, which is the same at another place.
+/// What a worker may be started with besides its descriptors.
+struct worker_extras {
+    /// The program's file, if it is to be the same at another place.
+    const char* path = nullptr;
+    /// Instead of this process's: "NAME=value" each, and a final null.
+    const char* const* environment = nullptr;
+    /// Where its standard error goes; -1: where ours does.
+    int standard_error = -1;
+};
+
+/// Starts this program as a worker.
 [[nodiscard]] child start_worker(const worker_role& role, std::span<const int> descriptors,
-                                 const char* path = nullptr);
+                                 const worker_extras& extras = {});
 
 /// What to tell a user whose worker never came up.
 inline constexpr const char* missing_line =

@@ -14,6 +14,8 @@
 #include <cstdlib>
 #include <dirent.h>
 #include <fcntl.h>
+#include <fstream>
+#include <string>
 #include <unistd.h>
 #include <vector>
 
@@ -21,13 +23,20 @@ namespace weft::ipc::detail {
 
 namespace {
 
+// The ring's own threads run nothing of the program.
+bool belongs_to_kernel(const char* thread) {
+    std::ifstream file(std::string("/proc/self/task/") + thread + "/comm");
+    std::string name;
+    return std::getline(file, name) && name.starts_with("iou-");
+}
+
 unsigned threads_of_this_process() {
     DIR* tasks = ::opendir("/proc/self/task");
     if (tasks == nullptr)
         throw_errno(errno, "count the threads", "/proc/self/task");
     unsigned n = 0;
     while (const dirent* e = ::readdir(tasks))
-        n += e->d_name[0] == '.' ? 0 : 1;
+        n += e->d_name[0] == '.' || belongs_to_kernel(e->d_name) ? 0 : 1;
     ::closedir(tasks);
     return n;
 }

@@ -210,8 +210,10 @@ child spawn_process(const process_record& r) {
         descriptors.push_back(d.get());
     if (names)
         descriptors.push_back(names.get());
-    return start_worker(process_role, descriptors,
-                        r.executable.empty() ? nullptr : r.executable.c_str());
+    worker_extras extras;
+    if (!r.executable.empty())
+        extras.path = r.executable.c_str();
+    return start_worker(process_role, descriptors, extras);
 }
 
 } // namespace weft::ipc::detail

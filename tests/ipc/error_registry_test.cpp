@@ -122,6 +122,13 @@ TEST_CASE("error_registry: weft's errors arrive as what they were") {
     CHECK(arrives(worker_lost(7, exit_status::by_signal(9))));
     CHECK(arrives(worker_lost(7, exit_status::by_exit(0))));
     CHECK(arrives(worker_lost(7, exit_status())));
+    worker_lost::details d;
+    d.out_of_memory = true;
+    d.function = "area(double)";
+    d.tag = 5;
+    d.ran_for = std::chrono::seconds(1);
+    d.last_words = "help\n";
+    CHECK(arrives(worker_lost(7, exit_status::by_signal(9), d)));
     CHECK(arrives(pool_terminated()));
     CHECK(arrives(remote_error("type", "text", "trace")));
 }
