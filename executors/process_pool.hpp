@@ -13,16 +13,19 @@
 //         co_await pool.shutdown();
 //     }
 //
-// The workers are this program, started again: main() begins with the line of ipc/worker_entry.hpp.
+// The workers are this program, started again, or forks of one that was, or of this process
+// (`start`): main() begins with the line of ipc/worker_entry.hpp. What they may use and do can be
+// limited (worker_options.hpp).
 // Arguments and results travel as ipc/codec.hpp says; parameters of the function may be views
 // (std::string_view, std::span<const T>). A function whose first parameter is a std::stop_token is
 // told through it that it should stop.
 //
 // Threads:      made on a loop's thread, and supervised there. call and submit on any thread;
 //               statistics, terminate and the destructor from any thread.
-// Processes:    a worker that dies fails the task that it held (worker_lost), unless that may be
+// Processes:    a worker that dies fails the task that it held (worker_lost, which says how it
+//               died, what it ran and what it last wrote to its standard error), unless that may be
 //               retried, and is replaced. Workers die with the process that started them, also when
-//               that is killed or stopped for good.
+//               that is killed.
 // Cancellation: a queued task is withdrawn at once. A running one is asked to stop, and its worker
 //               is killed and replaced when the grace is over; the awaiting scope waits until then.
 //               A function that returns after it was asked counts as stopped; one that takes no
@@ -38,8 +41,10 @@
 #include <weft/executors/detail/pool_request.hpp>
 #include <weft/executors/executor.hpp>
 #include <weft/executors/task_priority.hpp>
+#include <weft/executors/worker_options.hpp>
 #include <weft/ipc/error_registry.hpp>
 #include <weft/ipc/registry.hpp>
+#include <weft/ipc/start_method.hpp>
 #include <weft/runtime/detail/operation.hpp>
 #include <weft/runtime/time.hpp>
 
@@ -76,6 +81,12 @@ struct process_pool_options {
     /// So many deaths in that time without a finished task between them, and the pool is broken.
     unsigned deaths_before_broken = 5;
     duration deaths_within = std::chrono::seconds(10);
+    /// How workers come into being: see ipc/start_context.hpp. `standard` is spawn if
+    /// max_tasks_per_worker is set. With fork all are started at once, by a process that has one
+    /// thread; it must have one when a worker is to be replaced as well.
+    ipc::start_method start = ipc::start_method::standard;
+    /// What they may use, where they run, and which system calls they can make.
+    worker_options worker = {};
 };
 
 struct submit_options {

@@ -4,11 +4,14 @@
 #include "../impl/pool_frame.hpp"
 #include "../impl/pool_hub.hpp"
 
+#include <weft/ipc/detail/type_name.hpp>
 #include <weft/ipc/error.hpp>
 #include <weft/ipc/error_registry.hpp>
 #include <weft/runtime/assert.hpp>
 #include <weft/runtime/error.hpp>
 
+#include <string>
+#include <string_view>
 #include <utility>
 
 namespace weft::detail {
@@ -22,7 +25,7 @@ ipc::archive_writer call_message(const ipc::function_entry& function) {
 
 pool_request::pool_request(std::shared_ptr<pool_hub> hub, const ipc::function_entry& function,
                            ipc::archive_writer call, const pool_request_type& type)
-    : hub_(std::move(hub)), type_(&type), call_(std::move(call)),
+    : hub_(std::move(hub)), type_(&type), function_(&function), call_(std::move(call)),
       takes_stop_(function.takes_stop()) {
     function.check();
     grace = hub_->stop_grace();
@@ -69,6 +72,40 @@ bool pool_request::counts_as_stopped() const noexcept {
     }
 }
 
+namespace {
+
+// What the compiler calls "weft::function_constant<&(area(double))>" is area(double) for people.
+std::string name_of_function(const ipc::function_entry& f) {
+    std::string name = ipc::detail::readable_type_name(f.name());
+    constexpr std::string_view wrap = "weft::function_constant<";
+    if (!name.starts_with(wrap) || !name.ends_with('>'))
+        return name;
+    std::string_view inner = std::string_view(name).substr(wrap.size());
+    inner.remove_suffix(1);
+    if (inner.starts_with('&'))
+        inner.remove_prefix(1);
+    if (inner.starts_with('(') && inner.ends_with("))")) {
+        inner.remove_prefix(1);
+        inner.remove_suffix(1);
+    }
+    return std::string(inner);
+}
+
+[[noreturn]] void throw_lost(const pool_task& t, const ipc::function_entry& f) {
+    const std::string function = name_of_function(f);
+    ipc::worker_lost::details d;
+    d.function = function;
+    d.tag = t.tag;
+    d.ran_for = t.ran_for;
+    if (!t.end)
+        throw ipc::worker_lost(t.pid, ipc::exit_status(), d);
+    d.out_of_memory = t.end->out_of_memory;
+    d.last_words = t.end->last_words;
+    throw ipc::worker_lost(t.pid, t.end->status, d);
+}
+
+} // namespace
+
 std::span<const std::byte> pool_request::check() {
     switch (refused_) {
     case refusal::full:
@@ -90,7 +127,7 @@ std::span<const std::byte> pool_request::check() {
             throw ipc::pool_terminated(); // the pool asked it to stop, and it did
         return answer_.bytes();
     case task_outcome::lost:
-        throw ipc::worker_lost(pid, status);
+        throw_lost(*this, *function_);
     case task_outcome::terminated:
         throw ipc::pool_terminated();
     case task_outcome::broken:

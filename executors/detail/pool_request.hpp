@@ -59,6 +59,7 @@ private:
 
     std::shared_ptr<pool_hub> hub_;
     const pool_request_type* type_;
+    const ipc::function_entry* function_;
     ipc::archive_writer call_;
     ipc::byte_buffer message_;
     ipc::byte_buffer answer_;

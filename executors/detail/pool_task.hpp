@@ -5,10 +5,11 @@
 // Cancellation: see impl/pool_machine.hpp. Errors: none. Cost: about 100 bytes in the frame.
 //               Source: none.
 #pragma once
-#include <weft/ipc/exit_status.hpp>
+#include <weft/executors/detail/worker_end.hpp>
 #include <weft/runtime/time.hpp>
 
 #include <cstdint>
+#include <memory>
 
 namespace weft::detail {
 
@@ -16,7 +17,7 @@ enum class task_outcome : std::uint8_t {
     none,
     finished,   // the worker has answered: a result or an error
     stopped,    // cancelled, and its worker killed
-    lost,       // its worker died: see pid and status
+    lost,       // its worker died: see pid, end and ran_for
     terminated, // the pool was ended
     broken,     // the pool gave up
     no_worker,  // there is no worker, and none can be started: see error_number
@@ -39,7 +40,8 @@ struct pool_task {
     bool cancel_asked = false;
     unsigned worker = 0;
     int pid = 0;
-    ipc::exit_status status;
+    std::shared_ptr<const worker_end> end; // null: there was no memory for it
+    duration ran_for = duration::zero();
     int error_number = 0;
     time_point since = {}; // when it was queued, then when it began to run
     enum class place : std::uint8_t { nowhere, queue, worker, done } at = place::nowhere;

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <new>
 #include <stdexcept>
 #include <system_error>
@@ -18,7 +19,7 @@ namespace weft::detail {
 
 namespace {
 
-pool_machine::limits limits_of(const process_pool_options& o) {
+pool_machine::limits limits_of(const process_pool_options& o, ipc::start_method method) {
     if (o.deaths_before_broken == 0 || o.max_pending == 0)
         throw std::invalid_argument(
             "process_pool: max_pending and deaths_before_broken must be at least 1");
@@ -33,11 +34,17 @@ pool_machine::limits limits_of(const process_pool_options& o) {
     l.stop_grace = o.stop_grace;
     l.deaths = o.deaths_before_broken;
     l.deaths_within = o.deaths_within;
-    l.least_workers = o.min_workers;
+    // Later it may have threads, and can't fork any more.
+    l.least_workers = method == ipc::start_method::fork ? ~0u : o.min_workers;
     l.idle_time = o.idle_timeout;
     l.tasks_per_worker = o.max_tasks_per_worker;
     l.death_breaks = o.on_worker_death == worker_death::breaks_pool;
     return l;
+}
+
+process_pool_options without_worker(process_pool_options o) {
+    o.worker = worker_options();
+    return o;
 }
 
 } // namespace
@@ -101,8 +108,9 @@ pool_hub::deadline_timer::deadline_timer(pool_hub& h) noexcept
       hub(h) {}
 
 pool_hub::pool_hub(loop& l, const process_pool_options& options, ipc::byte_buffer initialiser)
-    : loop_(l), options_(options), initialiser_(std::move(initialiser)), pump_(*this),
-      timer_(*this), machine_(limits_of(options)) {
+    : loop_(l), options_(without_worker(options)), plan_(options),
+      initialiser_(std::move(initialiser)), pump_(*this), timer_(*this),
+      machine_(limits_of(options, plan_.method())) {
     for (unsigned i = 0; i != machine_.workers(); ++i)
         channels_.push_back(std::make_unique<worker_channel>(*this, l, i));
 }
@@ -242,7 +250,37 @@ void pool_hub::throw_broken() const {
 
 // --- From the channels ---------------------------------------------------------------------------
 
+void pool_hub::worker_started(unsigned i, int pid) noexcept {
+    std::lock_guard lock(mutex_);
+    machine_.spawned(i, pid, loop_.now());
+    schedule_pump();
+}
+
+void pool_hub::worker_not_started(unsigned i) noexcept {
+    int error_number = ENOMEM;
+    std::string why;
+    try {
+        try {
+            throw;
+        } catch (const std::system_error& e) {
+            error_number = e.code().value();
+            why = e.what();
+        } catch (const std::bad_alloc&) {
+            error_number = ENOMEM;
+        } catch (const std::exception& e) {
+            error_number = ENOTSUP;
+            why = e.what();
+        }
+    } catch (...) { // no memory for the text, or the loop is ending
+        why.clear();
+    }
+    std::lock_guard lock(mutex_);
+    machine_.spawn_failed(i, error_number, loop_.now(), std::move(why));
+    schedule_pump();
+}
+
 void pool_hub::worker_ready(unsigned i) noexcept {
+    oom_.begin();
     {
         std::lock_guard lock(mutex_);
         if (initialiser_.size() == 0)
@@ -303,9 +341,17 @@ void pool_hub::worker_misbehaved(unsigned i) noexcept {
     schedule_pump();
 }
 
-void pool_hub::worker_died(unsigned i, ipc::exit_status status) noexcept {
+void pool_hub::worker_died(unsigned i, worker_end end) noexcept {
     std::lock_guard lock(mutex_);
-    machine_.died(i, status, loop_.now());
+    if (end.status.signal() == SIGKILL && !machine_.is_being_killed(i))
+        end.out_of_memory = oom_.explains_kill();
+    std::shared_ptr<const worker_end> kept;
+    try {
+        kept = std::make_shared<const worker_end>(std::move(end));
+    } catch (...) { // no memory: it ended somehow
+        kept.reset();
+    }
+    machine_.died(i, std::move(kept), loop_.now());
     schedule_pump();
 }
 
@@ -364,23 +410,13 @@ void pool_hub::perform(const pool_machine::action& a) noexcept {
     case kind::complete:
         leave(*a.task);
         break;
-    case kind::spawn: {
-        int pid = 0;
-        int error_number = 0;
+    case kind::spawn:
         try {
-            pid = channels_[a.worker]->open();
-        } catch (const std::system_error& e) {
-            error_number = e.code().value();
+            channels_[a.worker]->open();
         } catch (...) {
-            error_number = ENOMEM;
+            worker_not_started(a.worker);
         }
-        std::lock_guard lock(mutex_);
-        if (error_number == 0)
-            machine_.spawned(a.worker, pid, loop_.now());
-        else
-            machine_.spawn_failed(a.worker, error_number, loop_.now());
         break;
-    }
     case kind::send_task:
         send_task(a);
         break;

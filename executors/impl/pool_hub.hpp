@@ -9,9 +9,11 @@
 // Cancellation: see above, and pool_machine.hpp.
 // Errors:       none. Cost: a lock that is nearly always free. Source: none.
 #pragma once
+#include "oom_watch.hpp"
 #include "pool_frame.hpp"
 #include "pool_machine.hpp"
 #include "worker_channel.hpp"
+#include "worker_start.hpp"
 
 #include <weft/executors/process_pool.hpp>
 #include <weft/runtime/loop.hpp>
@@ -56,10 +58,14 @@ public:
 
     // --- From the channels -----------------------------------------------------------------------
 
+    [[nodiscard]] const worker_plan& plan() const noexcept { return plan_; }
+    /// The process is there, or can't be made: the current exception says why.
+    void worker_started(unsigned i, int pid) noexcept;
+    void worker_not_started(unsigned i) noexcept;
     void worker_ready(unsigned i) noexcept;
     void worker_answered(unsigned i, frame f) noexcept;
     void worker_misbehaved(unsigned i) noexcept;
-    void worker_died(unsigned i, ipc::exit_status status) noexcept;
+    void worker_died(unsigned i, worker_end end) noexcept;
 
 private:
     class life_op;
@@ -86,14 +92,17 @@ private:
     void begin_life(life_op& op) noexcept;
     void loop_ends() noexcept;
 
-    loop& loop_; // there until ended_
-    const process_pool_options options_;
+    loop& loop_;                         // there until ended_
+    const process_pool_options options_; // without what they point to
+    const worker_plan plan_;
     const ipc::byte_buffer initialiser_;
     std::vector<std::unique_ptr<worker_channel>> channels_;
     pump_work pump_;
     deadline_timer timer_;
     time_point armed_for_ = never;
     life_op* life_ = nullptr;
+
+    oom_watch oom_;
 
     mutable std::mutex mutex_; // for what follows
     pool_machine machine_;

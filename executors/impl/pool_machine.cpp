@@ -162,14 +162,18 @@ void pool_machine::spawned(unsigned i, int pid, time_point now) noexcept {
         kill(i, kill_reason::ended, now);
 }
 
-void pool_machine::spawn_failed(unsigned i, int error_number, time_point now) noexcept {
+void pool_machine::spawn_failed(unsigned i, int error_number, time_point now,
+                                std::string why) noexcept {
     slot& s = workers_[i];
     WEFT_ASSERT(s.state == worker_state::starting && s.pid == 0,
                 "a worker failed to spawn that wasn't asked for");
     enter(s, worker_state::absent, now);
     vacancies_ = true;
     if (!is_shortage(error_number)) {
-        spawn_error_ = error_number;
+        if (!broken_) {
+            spawn_error_ = error_number;
+            spawn_failure_ = std::move(why);
+        }
         give_up(break_reason::cannot_spawn, now);
         return;
     }
@@ -242,7 +246,8 @@ void pool_machine::misbehaved(unsigned i, time_point now) noexcept {
         kill(i, kill_reason::nonsense, now);
 }
 
-void pool_machine::died(unsigned i, ipc::exit_status status, time_point now) noexcept {
+void pool_machine::died(unsigned i, std::shared_ptr<const worker_end> end,
+                        time_point now) noexcept {
     slot& s = workers_[i];
     WEFT_ASSERT(s.pid != 0, "a worker died that wasn't there");
     const worker_state before = s.state;
@@ -267,11 +272,12 @@ void pool_machine::died(unsigned i, ipc::exit_status status, time_point now) noe
                           why == kill_reason::late_quit || before == worker_state::leaving;
     const bool too_much = !expected && limits_.death_breaks && phase_ != phase::ending;
     if (too_much)
-        last_status_ = status;
+        last_end_ = end;
 
     if (t != nullptr) {
         t->pid = pid;
-        t->status = status;
+        t->end = end;
+        t->ran_for = now - t->since;
         if (too_much) {
             complete(*t, t->cancel_asked ? task_outcome::stopped : task_outcome::broken);
         } else if (why == kill_reason::ended || why == kill_reason::cancelled) {
@@ -288,9 +294,10 @@ void pool_machine::died(unsigned i, ipc::exit_status status, time_point now) noe
         }
     }
     if (too_much)
-        give_up(break_reason::one_death, now);
+        give_up(end && !end->failure.empty() ? break_reason::cannot_start : break_reason::one_death,
+                now);
     else if (!expected)
-        count_death(status, !was_ready, had_spoken, why == kill_reason::late_start, now);
+        count_death(std::move(end), !was_ready, had_spoken, why == kill_reason::late_start, now);
     dispatch(now);
     grow(now);
 }
@@ -575,15 +582,22 @@ void pool_machine::give_up(break_reason why, time_point now) noexcept {
     terminate(now);
 }
 
-void pool_machine::count_death(ipc::exit_status status, bool was_starting, bool had_spoken,
-                               bool late, time_point now) noexcept {
+void pool_machine::count_death(std::shared_ptr<const worker_end> end, bool was_starting,
+                               bool had_spoken, bool late, time_point now) noexcept {
     if (phase_ == phase::ending)
         return;
-    last_status_ = status;
+    if (broken_)
+        return;
+    last_end_ = std::move(end);
     if (was_starting) {
+        // It has said why it can't, and so will all others.
+        if (last_end_ && !last_end_->failure.empty()) {
+            give_up(break_reason::cannot_start, now);
+            return;
+        }
         ++failed_starts_;
         // The very first one came back or said nothing: so will all others.
-        if (!ever_ready_ && !had_spoken && (late || status.exited())) {
+        if (!ever_ready_ && !had_spoken && (late || (last_end_ && last_end_->status.exited()))) {
             give_up(late ? break_reason::first_silent : break_reason::first_ended, now);
             return;
         }
@@ -600,24 +614,26 @@ void pool_machine::count_death(ipc::exit_status status, bool was_starting, bool 
 }
 
 std::string pool_machine::reason() const {
+    const std::string how = last_end_ ? last_end_->text() : ipc::exit_status().text();
     switch (break_reason_) {
     case break_reason::cannot_spawn:
-        return std::string("no worker can be started: ") + std::strerror(spawn_error_);
+        return "no worker can be started: " +
+               (spawn_failure_.empty() ? std::string(std::strerror(spawn_error_)) : spawn_failure_);
+    case break_reason::cannot_start:
+        return "a worker couldn't start: " + last_end_->failure;
     case break_reason::first_ended:
-        return "the first worker " + last_status_.text() +
-               " before it could work: " + ipc::detail::missing_line;
+        return "the first worker " + how + " before it could work: " + ipc::detail::missing_line;
     case break_reason::first_silent:
         return std::string("the first worker didn't answer within the start deadline: ") +
                ipc::detail::missing_line;
     case break_reason::starts_fail:
         return std::to_string(failed_starts_) + " workers in a row didn't come up; the last one " +
-               last_status_.text();
+               how;
     case break_reason::deaths:
         return std::to_string(deaths_.size()) +
-               " workers died without a finished task between them; the last one " +
-               last_status_.text();
+               " workers died without a finished task between them; the last one " + how;
     case break_reason::one_death:
-        return "a worker was lost: " + last_status_.text();
+        return "a worker was lost: " + how;
     case break_reason::preparation:
         return "the initialiser failed: " + preparation_error_;
     case break_reason::none:

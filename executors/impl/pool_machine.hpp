@@ -15,12 +15,12 @@
 // Source:       reliability, P8 to P11 and P16.
 #pragma once
 #include <weft/executors/detail/pool_task.hpp>
-#include <weft/ipc/exit_status.hpp>
 #include <weft/runtime/time.hpp>
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -89,7 +89,9 @@ public:
     void drop_pending(time_point now) noexcept;
 
     void spawned(unsigned worker, int pid, time_point now) noexcept;
-    void spawn_failed(unsigned worker, int error_number, time_point now) noexcept;
+    /// `why`: in words, where the number doesn't say it.
+    void spawn_failed(unsigned worker, int error_number, time_point now,
+                      std::string why = {}) noexcept;
     /// It has spoken, and prepares itself; that may take as long again.
     void preparing(unsigned worker, time_point now) noexcept;
     void ready(unsigned worker, time_point now) noexcept;
@@ -100,7 +102,8 @@ public:
     /// The worker talks nonsense, or has closed its channel.
     void misbehaved(unsigned worker, time_point now) noexcept;
     /// The worker has ended, and nothing of what it sent is on the way any more.
-    void died(unsigned worker, ipc::exit_status status, time_point now) noexcept;
+    /// Null: nothing is known of how.
+    void died(unsigned worker, std::shared_ptr<const worker_end> end, time_point now) noexcept;
 
     /// No new tasks; accepted ones are done. At `ask_at` those still queued fail and those still
     /// running are asked to stop; at `kill_at` the workers are killed.
@@ -124,6 +127,12 @@ public:
     [[nodiscard]] worker_view worker(unsigned i) const noexcept;
     /// What it is running, or null.
     [[nodiscard]] pool_task* task_of(unsigned i) const noexcept { return workers_[i].task; }
+    /// Whether it is to be killed, or was, for another reason than that its channel has ended,
+    /// which may be the first that is seen of its death.
+    [[nodiscard]] bool is_being_killed(unsigned i) const noexcept {
+        return workers_[i].state == worker_state::dying &&
+               workers_[i].reason != kill_reason::nonsense;
+    }
     [[nodiscard]] unsigned workers() const noexcept {
         return static_cast<unsigned>(workers_.size());
     }
@@ -140,6 +149,7 @@ private:
     enum class break_reason : std::uint8_t {
         none,
         cannot_spawn,
+        cannot_start,
         first_ended,
         first_silent,
         starts_fail,
@@ -196,8 +206,8 @@ private:
     void complete(pool_task& t, task_outcome o) noexcept;
     void fail_queue(task_outcome o, int error_number = 0) noexcept;
     void give_up(break_reason why, time_point now) noexcept;
-    void count_death(ipc::exit_status status, bool was_starting, bool had_spoken, bool late,
-                     time_point now) noexcept;
+    void count_death(std::shared_ptr<const worker_end> end, bool was_starting, bool had_spoken,
+                     bool late, time_point now) noexcept;
     void check_shortage(time_point now) noexcept;
     void ask_everybody(time_point now) noexcept;
     void idle_remove(unsigned i) noexcept;
@@ -222,8 +232,9 @@ private:
     bool asked_ = false; // shutting down, and ask_at_ has passed
     bool broken_ = false;
     break_reason break_reason_ = break_reason::none;
-    ipc::exit_status last_status_; // of the worker whose death was too much
+    std::shared_ptr<const worker_end> last_end_; // of the worker whose death was too much
     int spawn_error_ = 0;
+    std::string spawn_failure_;
     std::string preparation_error_;
 };
 

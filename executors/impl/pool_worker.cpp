@@ -2,6 +2,7 @@
 #include "pool_worker.hpp"
 
 #include "worker_link.hpp"
+#include "worker_surroundings.hpp"
 
 #include <weft/ipc/detail/stack_trace.hpp>
 #include <weft/ipc/error_registry.hpp>
@@ -111,6 +112,7 @@ public:
         : link_(tasks), watcher_(parent, control, desk_) {}
 
     int run() {
+        close_gate(); // nothing that tasks mustn't have is needed from here on
         ipc::archive_writer hello = link_.writer();
         hello.write_value(pool_protocol_version);
         link_.send(hello, frame_kind::ready, 0);

@@ -2,17 +2,17 @@
 #include "worker_channel.hpp"
 
 #include "pool_hub.hpp"
-#include "pool_worker.hpp"
 
 #include <weft/runtime/detail/request_operation.hpp>
 #include <weft/runtime/error.hpp>
+#include <weft/runtime/spawn.hpp>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <csignal>
 #include <poll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 #include <utility>
 
 namespace weft::detail {
@@ -32,20 +32,115 @@ worker_channel::worker_channel(pool_hub& hub, loop& l, unsigned index)
     : hub_(hub), loop_(l), index_(index), receive_(*this, received), send_(*this, sent),
       end_(*this, ended) {}
 
-int worker_channel::open() {
+void worker_channel::open() {
     auto [tasks, tasks_there] = socket_pair(SOCK_STREAM);
     auto [control, control_there] = socket_pair(SOCK_SEQPACKET);
-    const std::array<int, 2> theirs{tasks_there.get(), control_there.get()};
-    process_ = ipc::detail::start_worker(pool_worker_role(), theirs);
+    std::vector<descriptor> theirs;
+    theirs.push_back(std::move(tasks_there));
+    theirs.push_back(std::move(control_there));
     tasks_ = std::move(tasks);
     control_ = std::move(control);
+    try {
+        begin_start(std::move(theirs));
+    } catch (...) {
+        not_started();
+        throw;
+    }
+}
+
+// --- The start -----------------------------------------------------------------------------------
+
+// A start that isn't over. Dropped before that (the loop ends), it has failed.
+class worker_channel::pending_start {
+public:
+    explicit pending_start(worker_channel& c) : channel_(&c), hub_(c.hub_.shared_from_this()) {}
+    pending_start(pending_start&& other) noexcept
+        : channel_(std::exchange(other.channel_, nullptr)), hub_(std::move(other.hub_)) {}
+    pending_start& operator=(pending_start&&) = delete;
+    ~pending_start() {
+        if (channel_ == nullptr)
+            return;
+        try {
+            throw state_error("the loop ended before it was there");
+        } catch (...) {
+            failed();
+        }
+    }
+    void succeeded(ipc::detail::child c) noexcept {
+        worker_channel& channel = *std::exchange(channel_, nullptr);
+        const int pid = c.pid();
+        channel.hub_.worker_started(channel.index_, pid);
+        channel.started(std::move(c));
+    }
+    /// The current exception says why.
+    void failed() noexcept {
+        worker_channel& channel = *std::exchange(channel_, nullptr);
+        channel.not_started();
+        channel.hub_.worker_not_started(channel.index_);
+    }
+
+private:
+    worker_channel* channel_;
+    std::shared_ptr<pool_hub> hub_;
+};
+
+task<> worker_channel::start_elsewhere(pending_start p, ipc::detail::forked_role role) {
+    try {
+        ipc::detail::child c = co_await role.start_elsewhere();
+        p.succeeded(std::move(c));
+    } catch (...) {
+        p.failed();
+    }
+}
+
+void worker_channel::begin_start(std::vector<descriptor> theirs) {
+    const worker_plan& plan = hub_.plan();
+    descriptor standard_error;
+    if (plan.errors() != worker_errors::direct) {
+        stderr_ =
+            std::make_shared<worker_stderr>(plan.errors() == worker_errors::shown, STDERR_FILENO);
+        standard_error = stderr_->their_end();
+    }
+    start_ = worker_start(plan, index_, std::move(theirs), std::move(standard_error));
+    if (plan.method() == ipc::start_method::forkserver) {
+        auto role = start_.elsewhere();
+        try {
+            spawn(start_elsewhere(pending_start(*this), std::move(role)))
+                .set_name("start of a worker");
+        } catch (...) { // the loop is ending, or there is no memory: the start's end has told
+            static_cast<void>(index_);
+        }
+        return;
+    }
+    ipc::detail::child c = start_.here();
+    hub_.worker_started(index_, c.pid());
+    started(std::move(c));
+}
+
+void worker_channel::started(ipc::detail::child c) noexcept {
+    process_ = std::move(c);
+    if (stderr_) {
+        try {
+            worker_stderr::start(stderr_);
+        } catch (
+            ...) { // the loop is ending, or there is no memory: the last words are read at the end
+            static_cast<void>(stderr_);
+        }
+    }
     assembler_ = frame_assembler();
     status_ = ipc::exit_status();
     dead_ = false;
     contact_ = true;
     receive();
     watch();
-    return process_.pid();
+    close_if_quiet();
+}
+
+void worker_channel::not_started() noexcept {
+    tasks_.reset();
+    control_.reset();
+    stderr_.reset();
+    start_ = worker_start();
 }
 
 void worker_channel::prepare(std::span<const std::byte> call) noexcept {
@@ -237,7 +332,13 @@ void worker_channel::close_if_quiet() noexcept {
     tasks_.reset();
     control_.reset();
     process_ = ipc::detail::child();
-    hub_.worker_died(index_, status_);
+    worker_end end;
+    end.status = status_;
+    end.failure = start_.failure();
+    if (stderr_)
+        end.last_words = std::exchange(stderr_, nullptr)->last_words();
+    start_ = worker_start();
+    hub_.worker_died(index_, std::move(end));
 }
 
 } // namespace weft::detail

@@ -10,6 +10,8 @@
 // Source:       none.
 #pragma once
 #include "pool_frame.hpp"
+#include "worker_start.hpp"
+#include "worker_stderr.hpp"
 
 #include <weft/ipc/detail/child.hpp>
 #include <weft/runtime/descriptor.hpp>
@@ -28,8 +30,9 @@ public:
     worker_channel(const worker_channel&) = delete;
     worker_channel& operator=(const worker_channel&) = delete;
 
-    /// Starts the worker. Gives its pid.
-    int open();
+    /// Starts the worker. The hub is told when it is there, or that it can't be; that may be during
+    /// the call. What is thrown comes before anything has been started.
+    void open();
     /// Sends the call that it is to begin with, which lies behind room for a header.
     void prepare(std::span<const std::byte> call) noexcept;
     void send_task(pool_request& call) noexcept;
@@ -43,6 +46,12 @@ private:
         target(worker_channel& c, function f) noexcept : completion_target(f), channel(c) {}
         worker_channel& channel;
     };
+
+    class pending_start;
+    void begin_start(std::vector<descriptor> theirs);
+    static task<> start_elsewhere(pending_start p, ipc::detail::forked_role role);
+    void started(ipc::detail::child c) noexcept;
+    void not_started() noexcept;
 
     static void received(completion_target& t, std::int32_t result, std::uint32_t flags) noexcept;
     static void sent(completion_target& t, std::int32_t result, std::uint32_t flags) noexcept;
@@ -61,6 +70,8 @@ private:
     loop& loop_;
     unsigned index_;
     target receive_, send_, end_;
+    worker_start start_;
+    std::shared_ptr<worker_stderr> stderr_;
     ipc::detail::child process_;
     descriptor tasks_, control_;
     frame_assembler assembler_;

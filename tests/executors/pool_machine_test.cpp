@@ -22,6 +22,12 @@ using state = pool_machine::worker_state;
 
 const auto sigkill = ipc::exit_status::by_signal(SIGKILL);
 
+std::shared_ptr<const worker_end> end_by(ipc::exit_status s) {
+    worker_end e;
+    e.status = s;
+    return std::make_shared<const worker_end>(e);
+}
+
 // A machine with its clock. What it wants done is noted; spawning is carried out at once unless
 // told otherwise.
 struct bench {
@@ -90,7 +96,7 @@ struct bench {
         run();
     }
     void die(unsigned worker, ipc::exit_status s = sigkill) {
-        m.died(worker, s, now);
+        m.died(worker, end_by(s), now);
         run();
     }
     [[nodiscard]] state state_of(unsigned i) const { return m.worker(i).state; }
@@ -150,7 +156,7 @@ TEST_CASE("pool_machine: a death fails the task that the worker held, and only t
     CHECK(b.completed == std::vector<pool_task*>{&t[0]});
     CHECK(t[0].outcome == task_outcome::lost);
     CHECK(t[0].pid == pid);
-    CHECK(t[0].status == sigkill);
+    CHECK(t[0].end->status == sigkill);
     // The slot is filled anew, and the waiting task runs there.
     CHECK(b.state_of(victim) == state::starting);
     CHECK(b.m.respawned() == 1);
@@ -899,7 +905,7 @@ TEST_CASE("pool_machine: every task has one outcome in every order of events", "
                     m.finished(i, pick(4) == 0, now);
                 } else if (processes[w] == process::ready && quitting[w]) {
                     processes[w] = process::none;
-                    m.died(i, ipc::exit_status::by_exit(0), now);
+                    m.died(i, end_by(ipc::exit_status::by_exit(0)), now);
                 }
                 break;
             case 4:
@@ -907,7 +913,7 @@ TEST_CASE("pool_machine: every task has one outcome in every order of events", "
                     (faults && processes[w] != process::none && pick(4) == 0)) {
                     processes[w] = process::none;
                     holds[w] = nullptr;
-                    m.died(i, sigkill, now);
+                    m.died(i, end_by(sigkill), now);
                 }
                 break;
             case 5:
