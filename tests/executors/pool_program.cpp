@@ -4,6 +4,8 @@
 // descriptor 3 what it has to say, and a byte to the file named by WEFT_TEST_STARTS each time that
 // it is started.
 #include <weft/executors/process_pool.hpp>
+#include <weft/ipc/shared_memory.hpp>
+#include <weft/ipc/start_context.hpp>
 #include <weft/ipc/worker_entry.hpp>
 #include <weft/runtime/runtime.hpp>
 #include <weft/runtime/sleep.hpp>
@@ -60,7 +62,10 @@ unsigned running(const process_pool& pool) {
 
 // Workers in every state that a worker can be in when its parent is killed.
 task<> leave_orphans() {
-    process_pool pool({.workers = 4});
+    const char* method = std::getenv("WEFT_TEST_METHOD");
+    // A name, too, which mustn't be left either.
+    auto block = ipc::shared_memory::create(4096, std::getenv("WEFT_TEST_NAME"), {.track = true});
+    process_pool pool({.workers = 4, .start = ipc::start_method_named(method)});
     auto a = spawn(pool.call(fn<&compute_for_ever>));
     auto b = spawn(pool.call(fn<&ignore_everything>));
     auto c = spawn(pool.call(fn<&stop_itself>));

@@ -17,6 +17,7 @@
 #include <random>
 #include <sstream>
 #include <string>
+#include <string_view>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -46,7 +47,7 @@ std::string pool_program() {
 
 class running_program {
 public:
-    explicit running_program(const char* mode) {
+    explicit running_program(const char* mode, std::string_view method = "spawn") {
         int ends[2];
         REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
         output_.reset(ends[0]);
@@ -56,13 +57,22 @@ public:
         path_ = "/proc/" + std::to_string(::getpid()) + "/fd/" + std::to_string(starts_.get());
         ::setenv("WEFT_TEST_STARTS", path_.c_str(), 1);
         ::setenv("WEFT_TEST_MODE", mode, 1);
+        name_ = "weft-test-" + std::to_string(::getpid());
+        ::setenv("WEFT_TEST_NAME", name_.c_str(), 1);
+        ::setenv("WEFT_TEST_METHOD", std::string(method).c_str(), 1);
         std::string program = pool_program();
         const std::array<const char*, 3> arguments{program.c_str(), mode, nullptr};
         const std::array<int, 1> passed{theirs.get()};
-        process_ = ipc::detail::spawn_child(
-            {.path = program.c_str(), .arguments = arguments, .descriptors = passed});
+        // The tracker says there that it has cleaned up.
+        descriptor nowhere(::open("/dev/null", O_WRONLY | O_CLOEXEC));
+        process_ = ipc::detail::spawn_child({.path = program.c_str(),
+                                             .arguments = arguments,
+                                             .descriptors = passed,
+                                             .standard_error = nowhere.get()});
         ::unsetenv("WEFT_TEST_STARTS");
         ::unsetenv("WEFT_TEST_MODE");
+        ::unsetenv("WEFT_TEST_NAME");
+        ::unsetenv("WEFT_TEST_METHOD");
     }
 
     std::string read_line() {
@@ -91,6 +101,11 @@ public:
         return static_cast<long>(s.st_size);
     }
 
+    // Whether its shared memory is there.
+    [[nodiscard]] bool has_name() const {
+        return ::access(("/dev/shm/" + name_).c_str(), F_OK) == 0;
+    }
+
     // How many processes there are that it started, or that those started.
     [[nodiscard]] int descendants() const {
         const std::string mark = "WEFT_TEST_STARTS=" + path_ + '\0';
@@ -109,8 +124,10 @@ public:
 private:
     ipc::detail::child process_;
     descriptor output_, starts_;
-    std::string path_;
+    std::string path_, name_;
 };
+
+constexpr std::array<std::string_view, 3> methods{"spawn", "forkserver", "fork"};
 
 } // namespace
 
@@ -118,8 +135,10 @@ TEST_CASE("process_pool: no worker outlives a parent that is killed", "[P11]") {
     const unsigned seed = std::random_device()();
     CAPTURE(seed);
     std::mt19937 random(seed);
-    for (int round = 0; round != 8; ++round) {
-        running_program parent("orphans");
+    for (std::size_t round = 0; round != 9; ++round) {
+        const auto method = methods[round % methods.size()];
+        CAPTURE(method);
+        running_program parent("orphans", method);
         // Running, deaf to signals, stopped, and idle.
         std::istringstream pids(parent.read_line());
         std::vector<descriptor> workers;
@@ -138,19 +157,25 @@ TEST_CASE("process_pool: no worker outlives a parent that is killed", "[P11]") {
     }
 }
 
-TEST_CASE("process_pool: a parent that is killed while workers start leaves none", "[P11]") {
+TEST_CASE("process_pool: a parent that is killed at any moment leaves nothing for two seconds",
+          "[P11]") {
     const unsigned seed = std::random_device()();
     CAPTURE(seed);
     std::mt19937 random(seed);
-    for (int round = 0; round != 30; ++round) {
-        running_program parent("orphans");
-        ::poll(nullptr, 0, static_cast<int>(random() % 30));
+    const char* asked = std::getenv("WEFT_TEST_KILLS");
+    const int kills = asked == nullptr ? 30 : std::atoi(asked);
+    for (int round = 0; round != kills; ++round) {
+        const auto method = methods[static_cast<std::size_t>(round) % methods.size()];
+        CAPTURE(round, method);
+        running_program parent("orphans", method);
+        ::poll(nullptr, 0, static_cast<int>(random() % 60));
         parent.kill();
         parent.wait();
         auto end = steady::now() + 2s;
-        while (parent.descendants() != 0 && steady::now() < end)
+        while ((parent.descendants() != 0 || parent.has_name()) && steady::now() < end)
             ::poll(nullptr, 0, 5);
         CHECK(parent.descendants() == 0);
+        CHECK_FALSE(parent.has_name());
     }
 }
 
