@@ -64,13 +64,15 @@ void progress::draw() {
         text += fmt::format("  {}/s  {:.0f} s left",
                             amount(static_cast<std::uint64_t>(static_cast<double>(done_) / spent)),
                             spent / part - spent);
+    // The same width each time, whatever the numbers are.
+    constexpr std::size_t for_text = 54;
     const std::size_t room = columns();
-    const std::size_t bar =
-        room < text.size() + 12 ? 0 : std::min<std::size_t>(40, room - text.size() - 3);
-    const auto full = static_cast<std::size_t>(part * static_cast<double>(bar));
-    text.resize(std::min(text.size(), room - 1));
-    if (bar != 0)
+    if (room > for_text + 10) {
+        const std::size_t bar = std::min<std::size_t>(40, room - for_text);
+        const auto full = static_cast<std::size_t>(part * static_cast<double>(bar));
         text = "[" + std::string(full, '#') + std::string(bar - full, '.') + "]" + text;
+    }
+    text.resize(std::min(text.size(), room - 1));
     fmt::print(stderr, "\r{}\x1b[K", text);
     bar_is_there_ = true;
 }
