@@ -280,6 +280,19 @@ TEST_CASE("process_pool: fork starts all workers at once, and none from a proces
                           Catch::Contains("max_tasks_per_worker"));
         CHECK_THROWS_AS(process_pool({.start = static_cast<start_method>(9)}),
                         std::invalid_argument);
+        // Who wants new workers now and then gets a method that can make them.
+        set_forkserver_preload(fn<&load>);
+        set_start_method(start_method::forkserver, true);
+        process_pool standard({.workers = 1});
+        const int by_server = co_await standard.call(fn<&what_is_loaded>);
+        CHECK(by_server == 42);
+        process_pool renewed({.workers = 1, .max_tasks_per_worker = 1});
+        const int by_spawn = co_await renewed.call(fn<&what_is_loaded>);
+        CHECK(by_spawn == 0);
+        set_start_method(start_method::spawn, true);
+        co_await standard.shutdown();
+        co_await renewed.shutdown();
+
         if (has_one_thread()) {
             process_pool pool({.workers = 3, .min_workers = 0, .start = start_method::fork});
             while (pool.statistics().workers.size() != 3)
