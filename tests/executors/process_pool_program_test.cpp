@@ -57,7 +57,8 @@ public:
         path_ = "/proc/" + std::to_string(::getpid()) + "/fd/" + std::to_string(starts_.get());
         ::setenv("WEFT_TEST_STARTS", path_.c_str(), 1);
         ::setenv("WEFT_TEST_MODE", mode, 1);
-        name_ = "weft-test-" + std::to_string(::getpid());
+        static int programs = 0; // the name of the last one may still be there
+        name_ = "weft-test-" + std::to_string(::getpid()) + "-" + std::to_string(++programs);
         ::setenv("WEFT_TEST_NAME", name_.c_str(), 1);
         ::setenv("WEFT_TEST_METHOD", std::string(method).c_str(), 1);
         std::string program = pool_program();
