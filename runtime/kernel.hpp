@@ -75,6 +75,12 @@ struct kernel {
                  std::int64_t deadline_ns);
     void (*unpark)(void* state, std::uint32_t* word);
     int (*random)(void* state, void* bytes, std::size_t count);
+    /// park() that also ends when somebody wakes `shared`, a word that processes share, and doesn't
+    /// begin if that isn't `shared_expected`. 1: it was woken there; 0: anything else; or a
+    /// negative errno. Null: there is no such thing, and a loop waits for such a word in its ring.
+    int (*park_with)(void* state, std::uint32_t* word, std::uint32_t expected,
+                     const std::uint32_t* shared, std::uint32_t shared_expected,
+                     std::int64_t deadline_ns) = nullptr;
 };
 
 /// The kernel that this program runs on.

@@ -3,6 +3,7 @@
 
 #include <weft/runtime/detail/atomics.hpp>
 #include <weft/runtime/detail/forked.hpp>
+#include <weft/runtime/detail/futex.hpp>
 
 #include "impl/buffer_ring.hpp"
 #include "impl/ring.hpp"
@@ -61,6 +62,8 @@ struct lift_shields : detail::timer {
 
 // How many forks lie between the first process that used weft and this one.
 constinit std::atomic<unsigned> forks{0};
+
+constinit std::atomic<bool> parks_with_words{true}; // until the kernel says otherwise
 
 void forget_runner_in_child() noexcept {
     detail::this_thread_state.current_runner = nullptr;
@@ -248,6 +251,11 @@ void loop::turn() noexcept {
     poll(!has_ready() && !finished());
 }
 
+bool loop::has_news() const noexcept {
+    return has_ready() || mail_.load(std::memory_order_relaxed) != nullptr ||
+           (ring_ && ring_->kernel_has_work());
+}
+
 void loop::take_mail() noexcept {
     if (mail_.load(std::memory_order_relaxed) == nullptr)
         return;
@@ -311,6 +319,8 @@ void loop::fire_timers() noexcept {
 }
 
 void loop::poll(bool may_wait) noexcept {
+    if (kept_ != nullptr)
+        look_at_kept();
     std::int64_t deadline = timers_.empty() ? INT64_MAX : to_ns(timers_.next());
     if (!ring_) {
         if (may_wait && !has_ready() && !mail_comes())
@@ -330,8 +340,11 @@ void loop::poll(bool may_wait) noexcept {
         cancels_ != nullptr || cancel_all_ || !backlog_->requests.empty() || !when_room_.empty();
     // While the kernel holds nothing of ours, only mail or a timer can end the sleep: a futex is
     // the shorter one, for who wakes it, too.
-    if (may_wait && in_flight_ == 0 && !unsent && !shortage_ && ring_->pending_submissions() == 0 &&
-        !ring_->kernel_has_work()) {
+    const bool idle = in_flight_ == 0 && !unsent && !shortage_ &&
+                      ring_->pending_submissions() == 0 && !ring_->kernel_has_work();
+    if (!idle && kept_ != nullptr)
+        hand_over_kept();
+    if (may_wait && idle) {
         if (!has_ready() && !mail_comes())
             park_on_futex(deadline);
         reap();
@@ -414,15 +427,84 @@ void loop::was_asleep_since(std::int64_t when) noexcept {
 }
 
 void loop::park_on_futex(std::int64_t deadline) noexcept {
+    int how = 0;
     parked_.store(on_futex, std::memory_order_seq_cst);
     if (mail_.load(std::memory_order_seq_cst) == nullptr) {
         ++statistics_.parks;
         static_assert(sizeof(parked_) == sizeof(std::uint32_t));
         std::int64_t began = falls_asleep();
-        kernel_.park(kernel_.state, reinterpret_cast<std::uint32_t*>(&parked_), on_futex, deadline);
+        auto* word = reinterpret_cast<std::uint32_t*>(&parked_);
+        if (kept_ == nullptr)
+            kernel_.park(kernel_.state, word, on_futex, deadline);
+        else
+            how = kernel_.park_with(kernel_.state, word, on_futex,
+                                    reinterpret_cast<const std::uint32_t*>(&kept_->armed_word()),
+                                    kept_->armed_value(), deadline);
         was_asleep_since(began);
     }
     parked_.store(awake, std::memory_order_relaxed);
+    if (kept_ != nullptr)
+        was_parked_with_kept(how);
+}
+
+bool loop::keep(detail::futex_operation& op) noexcept {
+    if (kept_ != nullptr)
+        hand_over_kept(); // it comes first
+    if (kept_ != nullptr || in_flight_ != 0 || waits_elsewhere_ != 0 ||
+        kernel_.park_with == nullptr || !contains(options_.features, detail::parked_futexes) ||
+        !parks_with_words.load(std::memory_order_relaxed)) // a hint
+        return false;
+    kept_ = &op;
+    kept_for_ = 0;
+    return true;
+}
+
+bool loop::keeps(const detail::futex_word& word) const noexcept {
+    return kept_ != nullptr && !kept_was_woken_ && &kept_->armed_word() == &word;
+}
+
+bool loop::wake_kept(const detail::futex_word& word) noexcept {
+    bool sleeps = keeps(word);
+    kept_was_woken_ = kept_was_woken_ || sleeps;
+    return sleeps;
+}
+
+void loop::end_kept(std::int32_t result) noexcept {
+    kept_was_woken_ = false;
+    detail::futex_operation& op = *std::exchange(kept_, nullptr);
+    op.end_(op, result);
+}
+
+void loop::hand_over_kept() noexcept {
+    if (kept_was_woken_)
+        end_kept(0);
+    else
+        std::exchange(kept_, nullptr)->hand_over_or_end();
+}
+
+// Before it sleeps, or doesn't. A loop that is busy for long has it kept elsewhere, where others
+// see it.
+void loop::look_at_kept() noexcept {
+    constexpr unsigned long_enough = 16;
+    if (kept_was_woken_)
+        end_kept(0);
+    else if (kept_->armed_word().load(std::memory_order_relaxed) != kept_->armed_value())
+        end_kept(-EAGAIN);
+    else if (in_flight_ != 0 || waits_elsewhere_ != 0 || ++kept_for_ > long_enough)
+        hand_over_kept();
+}
+
+void loop::was_parked_with_kept(int how) noexcept {
+    kept_for_ = 0;
+    if (how > 0) {
+        end_kept(0);
+    } else if (how < 0) { // the kernel has its reasons, and the ring may do
+        if (how == -ENOSYS || how == -EPERM)
+            parks_with_words.store(false, std::memory_order_relaxed);
+        hand_over_kept();
+    } else {
+        look_at_kept(); // else it was mail, or a timer
+    }
 }
 
 bool loop::arm_wake() noexcept {

@@ -36,6 +36,7 @@ namespace weft {
 namespace detail {
 class ring;
 class buffer_ring;
+class futex_operation;
 struct timer;
 } // namespace detail
 
@@ -85,6 +86,8 @@ public:
     [[nodiscard]] bool parked() const noexcept {
         return parked_.load(std::memory_order_relaxed) != awake; // may have changed since
     }
+    /// Whether there is something for it to do, on its thread.
+    [[nodiscard]] bool has_news() const noexcept;
     /// Whether its ring belongs to the process that this one was forked from. Such a loop runs
     /// nothing any more; a child makes a loop of its own.
     [[nodiscard]] bool left_behind() const noexcept;
@@ -115,6 +118,19 @@ public:
     /// Runs work when it makes sense to try_cancel again.
     void push_when_room(detail::work& w) noexcept;
 
+    /// Keeps a wait for a word, instead of the ring, as long as there is nothing else to wait for.
+    /// False: somebody else has to.
+    [[nodiscard]] bool keep(detail::futex_operation& op) noexcept;
+    /// Gives whether it was woken before.
+    bool drop_kept() noexcept {
+        kept_ = nullptr;
+        return std::exchange(kept_was_woken_, false);
+    }
+    /// Whether a wait for that word is kept, which the kernel doesn't know of while the loop is
+    /// awake; and wakes it. On the loop's thread.
+    [[nodiscard]] bool keeps(const std::atomic<std::uint32_t>& word) const noexcept;
+    [[nodiscard]] bool wake_kept(const std::atomic<std::uint32_t>& word) noexcept;
+
     void add_timer(detail::timer& t, time_point when) { timers_.add(t, when); }
     void remove_timer(detail::timer& t) noexcept {
         if (t.active())
@@ -142,6 +158,10 @@ private:
     [[nodiscard]] std::int64_t falls_asleep() const noexcept;
     void was_asleep_since(std::int64_t when) noexcept;
     void park_on_futex(std::int64_t deadline) noexcept;
+    void hand_over_kept() noexcept;
+    void end_kept(std::int32_t result) noexcept;
+    void look_at_kept() noexcept;
+    void was_parked_with_kept(int how) noexcept;
     unsigned reap() noexcept;
     void flush_cancels() noexcept;
     void flush_backlog() noexcept;
@@ -153,6 +173,7 @@ private:
     [[nodiscard]] bool cancel_everything() noexcept;
     [[nodiscard]] bool arm_wake() noexcept;
     friend class detail::io_operation;
+    friend class detail::futex_operation;
 
     loop_options options_;
     const kernel& kernel_;
@@ -163,6 +184,10 @@ private:
     struct backlog;
     std::unique_ptr<backlog> backlog_; // requests for which the submission queue had no room
     detail::io_operation* cancels_ = nullptr;
+    detail::futex_operation* kept_ = nullptr; // what it sleeps for without the ring
+    bool kept_was_woken_ = false;             // by a task of this loop
+    unsigned kept_for_ = 0;                   // so many turns, since it has slept
+    unsigned waits_elsewhere_ = 0;            // for words, in a thread
     std::size_t in_flight_ = 0;
     unsigned forks_ = 0; // of the process that made the ring
     loop_statistics statistics_;

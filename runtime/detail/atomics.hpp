@@ -64,6 +64,15 @@ struct std_atomics {
     static bool fences_reach_all;
 };
 
+/// Asks for the cache line, which is about to be written: to read it first would only bring a copy.
+inline void fetch_to_write(const void* at) noexcept {
+#if defined(__x86_64__)
+    asm volatile("prefetchw (%0)" : : "r"(at)); // compilers make a plain prefetch of the builtin
+#else
+    __builtin_prefetch(at, 1);
+#endif
+}
+
 /// Guards a few instructions. Who holds it neither waits nor suspends.
 template <class Atomics = std_atomics>
 class short_lock {

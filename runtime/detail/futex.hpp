@@ -15,7 +15,8 @@
 //   asleep are one step for those who wake: who changes the word first and then wakes misses
 //   nobody. The kernel looks when the loop next enters it, not within co_await.
 // - A wake-up ends up to n waits that were asleep, in the order in which these fell asleep, whether
-//   they sleep in a ring, in a helper's thread or in futex(2).
+//   they sleep in a ring, in a helper's thread or in futex(2). A loop that sleeps there itself, as
+//   it waits for nothing else, falls asleep anew when mail or a timer has ended its sleep.
 // - A wait also ends for no reason. What it gives is a hint; the state is in the word: look again.
 // - It orders no memory. Load the word with acquire, store it with release.
 // - A wait that is stopped leaves no trace: a wake-up that it had used up in the kernel goes on to
@@ -33,7 +34,8 @@
 // Errors:       std::bad_alloc as io_operation's; std::system_error if the kernel has neither a
 //               ring operation for it nor futex_waitv, or no thread can be made to call that;
 //               state_error on a thread without a loop. futex_wake: none.
-// Cost:         one request, without allocation. Kernels before 6.7 don't know it: there a thread
+// Cost:         one request, without allocation; of a loop that waits for nothing else, the system
+//               call that it sleeps in. Kernels before 6.7 don't know the request: there a thread
 //               of the process, "weft-futex", waits for up to 127 words and posts to the loops.
 //               futex_wake is one system call: see who waits before.
 // Source:       futex(2), futex_waitv(2); design/io_uring-notes, "Process-shared futexes".
@@ -53,6 +55,10 @@ static_assert(sizeof(futex_word) == 4 && futex_word::is_always_lock_free);
 
 /// The ring's operation, 6.7, as a feature that can be masked. Known once tried.
 inline constexpr auto ring_futexes = static_cast<kernel_feature>(1u << 9);
+
+/// A loop that waits for nothing but one word, and its mail, does so without its ring: a feature
+/// that can be masked, too.
+inline constexpr auto parked_futexes = static_cast<kernel_feature>(1u << 10);
 
 inline constexpr int everybody = 0x7fffffff;
 
@@ -99,12 +105,17 @@ protected:
     [[nodiscard]] std::uint32_t armed_value() const noexcept { return waiter_.expected; }
 
 private:
+    friend class ::weft::loop;
+    enum class place : std::uint8_t { kept, ring, thread };
+
+    void hand_over();
+    void hand_over_or_end() noexcept;
     static void completed(completion_target& t, std::int32_t r, std::uint32_t flags) noexcept;
     static void told(work& w) noexcept;
 
     futex_waiter waiter_;
     end_function end_;
-    bool on_ring_ = false;
+    place where_ = place::ring;
     bool disarmed_ = false;
 };
 

@@ -23,45 +23,84 @@ std::atomic<bool> ring_knows_futexes{true}; // until the kernel says otherwise
 
 int futex_wake(const futex_word& word, int n) noexcept {
     // The one error that there can be is that the word isn't mapped any more: nobody waits there.
-    long woken = ::syscall(SYS_futex, &word, FUTEX_WAKE, n, nullptr, nullptr, 0);
-    return woken < 0 ? 0 : static_cast<int>(woken);
+    int woken = static_cast<int>(::syscall(SYS_futex, &word, FUTEX_WAKE, n, nullptr, nullptr, 0));
+    woken = woken < 0 ? 0 : woken;
+    if (loop* l = woken < n ? this_loop_or_null() : nullptr; l != nullptr && l->wake_kept(word))
+        ++woken;
+    return woken;
 }
 
 int futex_sleepers(const futex_word& word) noexcept {
     // To move them from the word to itself leaves them where they are, and counts them.
-    long moved = ::syscall(SYS_futex, &word, FUTEX_REQUEUE, 0, everybody, &word, 0);
-    return moved < 0 ? 0 : static_cast<int>(moved);
+    int moved =
+        static_cast<int>(::syscall(SYS_futex, &word, FUTEX_REQUEUE, 0, everybody, &word, 0));
+    const loop* l = this_loop_or_null();
+    return (moved < 0 ? 0 : moved) + (l != nullptr && l->keeps(word) ? 1 : 0);
 }
 
 void futex_operation::arm(const futex_word& w, std::uint32_t while_it_is) {
     waiter_.word = &w;
     waiter_.expected = while_it_is;
     disarmed_ = false;
+    if (io_loop().keep(*this))
+        where_ = place::kept;
+    else
+        hand_over();
+}
+
+void futex_operation::hand_over() {
     loop& l = io_loop();
     // Relaxed: a hint, and who comes too late is told by the kernel as well.
-    on_ring_ = contains(l.options().features, ring_futexes) &&
-               ring_knows_futexes.load(std::memory_order_relaxed);
-    if (on_ring_) {
-        submit({.opcode = opcode::futex_wait,
-                .fd = shared_word_of_32_bits,
-                .offset = while_it_is,
-                .address = address_of(&w),
-                .address3 = every_bit});
+    if (contains(l.options().features, ring_futexes) &&
+        ring_knows_futexes.load(std::memory_order_relaxed)) {
+        where_ = place::ring;
+        l.submit(*this, {.opcode = opcode::futex_wait,
+                         .fd = shared_word_of_32_bits,
+                         .offset = armed_value(),
+                         .address = address_of(&armed_word()),
+                         .address3 = every_bit});
     } else {
+        where_ = place::thread;
         waiter_.home = &l;
         waiter_.operation = this;
         start_futex_wait(waiter_);
+        ++l.waits_elsewhere_;
     }
+}
+
+void futex_operation::hand_over_or_end() noexcept {
+    std::int32_t r = -ENOMEM;
+    try {
+        hand_over();
+        return;
+    } catch (const std::system_error& e) { // no ring, no thread
+        r = -e.code().value();
+    } catch (...) {
+    }
+    end_(*this, r);
 }
 
 void futex_operation::disarm() noexcept {
     if (disarmed_)
         return;
     disarmed_ = true;
-    if (on_ring_)
+    switch (where_) {
+    case place::ring:
         cancel();
-    else if (withdraw_futex_wait(waiter_))
-        end_(*this, -ECANCELED);
+        return;
+    case place::kept:
+        if (io_loop().drop_kept()) {
+            end_(*this, 0);
+            return;
+        }
+        break;
+    case place::thread:
+        if (!withdraw_futex_wait(waiter_))
+            return;
+        --io_loop().waits_elsewhere_;
+        break;
+    }
+    end_(*this, -ECANCELED);
 }
 
 void futex_operation::completed(completion_target& t, std::int32_t r,
@@ -73,23 +112,17 @@ void futex_operation::completed(completion_target& t, std::int32_t r,
     if (r == -EINVAL) { // the kernel doesn't know the operation: there is nothing else to refuse
         ring_knows_futexes.store(false, std::memory_order_relaxed);
         if (!op.disarmed_) {
-            try {
-                op.arm(op.armed_word(), op.armed_value());
-                return;
-            } catch (const std::system_error& e) { // no thread
-                r = -e.code().value();
-            } catch (...) {
-                r = -ENOMEM;
-            }
-        } else {
-            r = -ECANCELED;
+            op.hand_over_or_end();
+            return;
         }
+        r = -ECANCELED;
     }
     op.end_(op, r);
 }
 
 void futex_operation::told(work& w) noexcept {
     auto& waiter = static_cast<futex_waiter&>(w);
+    --waiter.operation->io_loop().waits_elsewhere_;
     waiter.operation->end_(*waiter.operation, waiter.outcome);
 }
 

@@ -54,10 +54,13 @@ private:
     void* memory_;
 };
 
-// With the ring's operation, and without it.
-runtime_options with(bool ring) {
-    return {.features = ring ? kernel_feature::all : ~detail::ring_futexes};
-}
+// With the ring's operation or without it, and with loops that sleep on the word itself or don't.
+constexpr kernel_feature ways[] = {kernel_feature::all, ~detail::parked_futexes,
+                                   ~detail::ring_futexes,
+                                   ~(detail::ring_futexes | detail::parked_futexes)};
+constexpr kernel_feature with_threads = ways[3];
+
+runtime_options with(kernel_feature way) { return {.features = way}; }
 
 task<> until_asleep(const futex_word& word, int n) {
     return until([&word, n] { return futex_sleepers(word) == n; });
@@ -192,29 +195,92 @@ task<> between_processes(shared_words& words) {
 
 using scenario = task<> (*)(shared_words&);
 
-void on_both(scenario s) {
-    for (bool ring : {true, false}) {
-        CAPTURE(ring);
+void in_all_ways(scenario s) {
+    for (kernel_feature way : ways) {
+        CAPTURE(static_cast<std::uint32_t>(way));
         shared_words words;
-        run_within(patience, s(words), with(ring));
+        run_within(patience, s(words), with(way));
     }
+}
+
+task<> sleeps_in_one_call(shared_words& words) {
+    pid_t child = fork_and(
+        [](shared_words& w) {
+            for (std::uint32_t i = 1; i <= 20; ++i) {
+                while (futex_sleepers(w[0]) == 0) {
+                }
+                w[0].store(i, std::memory_order_release);
+                futex_wake(w[0], 1);
+            }
+        },
+        words);
+    for (std::uint32_t i = 0; i != 20; ++i) {
+        while (words[0].load(std::memory_order_acquire) == i)
+            co_await futex_wait(words[0], i);
+    }
+    CHECK(this_loop().statistics().enters == 0);
+    CHECK(this_loop().in_flight() == 0);
+    CHECK(status_of(child) == 0);
+    // Mail ends the sleep, and not the wait; who is awake then is counted and woken all the same.
+    words[0] = 0;
+    int slept = 0, woken = 0;
+    loop& home = this_loop();
+    std::thread other([&] {
+        until_here([&] { return futex_sleepers(words[0]) == 1; });
+        home.post([&] { slept = futex_sleepers(words[0]); });
+        until_here([&] { return home.parked() && futex_sleepers(words[0]) == 1; });
+        home.post([&] {
+            words[0] = 1;
+            woken = futex_wake(words[0], 1);
+        });
+    });
+    co_await wait_until_open(words[0]);
+    other.join();
+    CHECK(slept == 1);
+    CHECK(woken == 1);
+    CHECK(this_loop().statistics().enters == 0);
 }
 
 } // namespace
 
 TEST_CASE("futex: wakes as many as it is told, those first who fell asleep first", "[G-06]") {
-    on_both(wakes_in_order);
+    in_all_ways(wakes_in_order);
 }
 
 TEST_CASE("futex: a wait for a word that is another ends at once") {
-    on_both(ends_without_waiting);
+    in_all_ways(ends_without_waiting);
 }
 
-TEST_CASE("futex: a wait that is stopped passes its wake-up on", "[G-05][P3]") { on_both(stops); }
+TEST_CASE("futex: a wait that is stopped passes its wake-up on", "[G-05][P3]") {
+    in_all_ways(stops);
+}
 
-TEST_CASE("futex: one process waits for as many words as it likes") { on_both(many_words); }
+TEST_CASE("futex: one process waits for as many words as it likes") { in_all_ways(many_words); }
 
-TEST_CASE("futex: a process wakes another") { on_both(between_processes); }
+TEST_CASE("futex: a process wakes another") { in_all_ways(between_processes); }
+
+TEST_CASE("futex: a loop that waits for nothing else sleeps on the word itself") {
+    shared_words words;
+    run_within(patience, sleeps_in_one_call(words), with(kernel_feature::all));
+}
+
+TEST_CASE("futex: where loops can't sleep on a word, they wait for it as others do", "[P22]") {
+    static weft::kernel refuses = real_kernel();
+    for (int error : {-ENOMEM, -ENOSYS}) { // the latter is remembered, so it comes last
+        refuses.park_with = error == -ENOMEM
+                                ? [](void*, std::uint32_t*, std::uint32_t, const std::uint32_t*,
+                                     std::uint32_t, std::int64_t) { return -ENOMEM; }
+                                : [](void*, std::uint32_t*, std::uint32_t, const std::uint32_t*,
+                                     std::uint32_t, std::int64_t) { return -ENOSYS; };
+        shared_words words;
+        pid_t child = ::fork(); // what the program has learnt holds until it ends
+        if (child == 0) {
+            weft::run(between_processes(words), {.kernel = &refuses});
+            ::_exit(0);
+        }
+        CHECK(status_of(child) == 0);
+    }
+}
 
 TEST_CASE("futex: plain threads wait, and are woken by one another") {
     shared_words words;
@@ -291,10 +357,10 @@ TEST_CASE("futex: a child of a fork has threads of its own") {
             futex_wake(w[0], 1);
         });
     };
-    run_within(patience, waits(words), with(false));
+    run_within(patience, waits(words), with(with_threads));
     pid_t child = ::fork();
     if (child == 0) {
-        run_within(patience, waits(words), with(false));
+        run_within(patience, waits(words), with(with_threads));
         ::_exit(0);
     }
     CHECK(status_of(child) == 0);
@@ -314,7 +380,7 @@ TEST_CASE("futex: waits don't allocate", "[P16]") {
             co_await waits.join();
         }
     };
-    for (bool ring : {true, false}) {
+    for (kernel_feature way : ways) {
         auto counts = [&]() -> task<std::uint64_t> {
             co_await there_and_back(20);
             std::uint64_t before = allocations();
@@ -322,6 +388,6 @@ TEST_CASE("futex: waits don't allocate", "[P16]") {
             co_return allocations() - before;
         };
         // One for the vector.
-        CHECK(run_within(patience, counts(), with(ring)) <= 1);
+        CHECK(run_within(patience, counts(), with(way)) <= 1);
     }
 }
