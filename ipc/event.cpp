@@ -28,6 +28,13 @@ bool event_wait::advance(sleeping_place& at) noexcept {
     }
 }
 
+bool event_wait::may_pass() noexcept {
+    if (!event::word::passes(at_->word_.look(), then_))
+        return false;
+    weft::detail::fetch_to_write(at_); // who has waited often unsets it next
+    return true;
+}
+
 shared_wait::leaving event_wait::leave(bool, bool) noexcept { return leaving::at_once; }
 
 } // namespace detail

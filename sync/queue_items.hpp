@@ -15,7 +15,7 @@
 //     }
 //
 // For whatever has the members of a queue: queue, lifo_queue, priority_queue, simple_queue, the
-// ends of a channel.
+// ends of a channel, ipc::queue (which has a get_some of its own, at less cost).
 //
 // Threads:      as the queue's.
 // Cancellation: who is stopped has taken no item that it doesn't give. put_all has put those before

@@ -118,6 +118,10 @@ public:
     /// For shared_wait::advance(). True: see `how`; the lock isn't noted to be the caller's yet.
     bool advance(held_word& l, sleeping_place& at, bool slept, bool woken,
                  bool suspicious) noexcept;
+    /// For shared_wait::may_pass().
+    [[nodiscard]] static bool may_pass(const held_word& l) noexcept {
+        return held_word::word::free_for(l.state_.state(), false);
+    }
     /// For shared_wait::must_look().
     [[nodiscard]] static bool must_look(held_word& l, std::uint32_t armed_value) noexcept;
     /// It doesn't want it any more.
@@ -168,6 +172,7 @@ protected:
 
 private:
     bool advance(sleeping_place& at) noexcept final;
+    bool may_pass() noexcept final { return lock_attempt::may_pass(*at_); }
     bool must_look() noexcept final;
     leaving leave(bool by_deadline, bool used_wake_up) noexcept final;
 

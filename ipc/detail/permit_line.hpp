@@ -60,6 +60,7 @@ protected:
 
 private:
     bool advance(sleeping_place& at) noexcept final;
+    bool may_pass() noexcept final { return at_->word_.is_free(); }
     bool must_look() noexcept final;
     leaving leave(bool by_deadline, bool used_wake_up) noexcept final;
 

@@ -83,6 +83,7 @@ public:
 
     // Snapshots.
     [[nodiscard]] std::uint32_t permits() const noexcept { return state_.load(relaxed) & most; }
+    [[nodiscard]] bool is_free() const noexcept { return free_for(state_.load(relaxed), false); }
     /// Whether the permits are kept for those who have slept.
     [[nodiscard]] bool is_kept() const noexcept {
         std::uint32_t s = state_.load(relaxed);

@@ -3,6 +3,7 @@
 
 #include <weft/ipc/detail/process_mark.hpp>
 #include <weft/runtime/error.hpp>
+#include <weft/runtime/loop.hpp>
 #include <weft/runtime/queue_error.hpp>
 
 #include <algorithm>
@@ -10,7 +11,6 @@
 #include <cerrno>
 #include <cstring>
 #include <limits>
-#include <sched.h>
 #include <stdexcept>
 #include <sys/mman.h>
 #include <type_traits>
@@ -38,11 +38,6 @@ std::size_t ring_bytes(std::size_t wanted) {
     if (wanted > most_bytes)
         throw std::invalid_argument("the memory of a queue between processes is at most 2 GiB");
     return std::bit_ceil(std::max(wanted, page_bytes()));
-}
-
-bool has_several_processors() noexcept {
-    cpu_set_t given;
-    return ::sched_getaffinity(0, sizeof given, &given) == 0 && CPU_COUNT(&given) > 1;
 }
 
 constexpr auto wake_word = [](futex_word& word, unsigned n) noexcept {
@@ -131,36 +126,12 @@ auto queue_core::check(const shared_memory& m, std::uint64_t type) -> shape {
 queue_core::queue_core(shared_memory m, std::uint64_t type) : queue_core(m, check(m, type)) {}
 
 queue_core::queue_core(shared_memory& m, const shape& s)
-    : for_items(has_several_processors()), for_room(has_several_processors()),
-      memory_(std::move(m)), page_(reinterpret_cast<queue_page*>(memory_.bytes().data())),
+    : memory_(std::move(m)), page_(reinterpret_cast<queue_page*>(memory_.bytes().data())),
       records_(memory_.fd(), page_bytes(), std::size_t{s.granules} * granule),
       ring_(page_->ring, mirrored_bytes(records_.begin(), s.granules), s.granules, s.capacity,
             s.lane) {}
 
 // --- Patience ------------------------------------------------------------------------------------
-
-void queue_core::lookout::note_woken() noexcept {
-    int seen = confidence_.load(std::memory_order_relaxed);
-    if (seen < most && seen != never_again)
-        confidence_.store(seen + 1, std::memory_order_relaxed);
-}
-
-template <class There>
-bool queue_core::lookout::look(There there) noexcept {
-    int seen = confidence_.load(std::memory_order_relaxed);
-    if (seen <= 0)
-        return false;
-    for (int round = 0; round < rounds; ++round) {
-        // Each look takes the cache line from who writes there, so not too often.
-        std_atomics::pause(1);
-        if (there()) {
-            confidence_.store(most, std::memory_order_relaxed);
-            return true;
-        }
-    }
-    confidence_.store(std::max(seen - in_vain, least), std::memory_order_relaxed);
-    return false;
-}
 
 // Who is at work at an end is done with it soon, unless it was suspended in the middle of that, or
 // copies a large item, or is dead.
@@ -211,13 +182,9 @@ ring_outcome queue_core::put(put_attempt& a) noexcept {
         if (how != ring_outcome::done)
             return how;
         // Only one can go on with parts, and the kernel doesn't know which of those who sleep.
-        if (kind == record_kind::whole || kind == record_kind::first)
-            page_->items.ring_one(wake_word);
-        else
+        if (kind != record_kind::whole && kind != record_kind::first)
             page_->items.ring_all(wake_word);
-        // Who stores that the lock is free doesn't see for certain that somebody has begun to sleep
-        // for that; such a one looks again by itself.
-        page_->back_free.ring_all(wake_word);
+        ring_after_put();
         a.done += n;
         if (a.done == a.size)
             return how;
@@ -270,12 +237,10 @@ ring_outcome queue_core::get(item_taker& t) {
             if (t.began)
                 ring_.drop_rest();
             t.began = false;
-            page_->room.ring_all(wake_word);
-            page_->front_free.ring_all(wake_word);
+            ring_after_get();
             throw;
         }
-        page_->room.ring_all(wake_word);
-        page_->front_free.ring_all(wake_word); // as in put()
+        ring_after_get();
         switch (how) {
         case ring_outcome::done:
             if (got == record_kind::whole)
@@ -295,6 +260,10 @@ ring_outcome queue_core::get(item_taker& t) {
         }
     }
 }
+
+void queue_core::ring_for_item() noexcept { page_->items.ring_one(wake_word); }
+
+void queue_core::ring_all(doorbell<>& bell) noexcept { bell.ring_all(wake_word); }
 
 void queue_core::pass_on_item() noexcept {
     if (!ring_.looks_empty())
@@ -349,6 +318,8 @@ void throw_negative_wait() {
     throw std::invalid_argument("a queue can't be waited for in the past");
 }
 
+void throw_none_wanted() { throw std::invalid_argument("get_some: at most no item"); }
+
 // --- The operations ------------------------------------------------------------------------------
 
 namespace {
@@ -364,18 +335,19 @@ bool somebody_is_gone(const record_ring<>& ring) noexcept {
     return false;
 }
 
-// On this loop.
-bool nothing_else_to_do() noexcept {
-    const weft::detail::runner* r = weft::detail::runner::current();
-    return r != nullptr && !r->has_ready();
+// Looks out, unless this loop has something else to do.
+template <class There>
+bool looks_out(lookout& habit, There there) noexcept {
+    const loop* l = this_loop_or_null();
+    return l != nullptr && !l->has_news() && habit.look(there, [l] { return l->has_news(); });
 }
 
 // Tries until it needn't be tried again (true), or one may sleep at `at`. `bell_for` names the bell
-// for what a try gave, or null.
+// for what a try gave, or null. `announced`: one has just tried, and it is this bell.
 template <class Try, class BellFor>
-bool try_or_announce(sleeping_place& at, Try once, BellFor bell_for) noexcept {
-    doorbell<>* announced = nullptr;
-    std::uint32_t value = 0;
+bool try_or_announce(sleeping_place& at, Try once, BellFor bell_for,
+                     doorbell<>* announced = nullptr) noexcept {
+    std::uint32_t value = announced != nullptr ? announced->announce() : 0;
     while (true) {
         doorbell<>* bell = bell_for(once());
         if (bell == nullptr)
@@ -404,8 +376,8 @@ bool queue_put_op::pass_now(std::span<const std::span<const std::byte>> pieces) 
     if (time_limit().only_try() && attempt_.size > to_->ring().largest())
         return true;
     how_ = to_->put(attempt_);
-    if (how_ == ring_outcome::full && !time_limit().only_try() && nothing_else_to_do() &&
-        to_->for_room.look([this] { return !to_->has_no_room_for(attempt_); }))
+    if (how_ == ring_outcome::full && !time_limit().only_try() &&
+        looks_out(to_->for_room, [this] { return !to_->has_no_room_for(attempt_); }))
         how_ = to_->put(attempt_);
     return time_limit().only_try() || how_ == ring_outcome::done ||
            how_ == ring_outcome::shut_down || how_ == ring_outcome::damaged;
@@ -429,10 +401,7 @@ bool queue_put_op::advance(sleeping_place& at) noexcept {
             return nullptr;
         }
     };
-    bool over = try_or_announce(at, once, bell_for);
-    if (over && slept() && !suspicious())
-        to_->for_room.note_woken();
-    return over;
+    return try_or_announce(at, once, bell_for);
 }
 
 bool queue_put_op::must_look() noexcept {
@@ -466,6 +435,13 @@ ring_outcome queue_get_op::try_once() noexcept {
     }
 }
 
+bool queue_get_op::comes_soon() noexcept {
+    if (looked_out_)
+        return false;
+    looked_out_ = true;
+    return looks_out(from_->for_items, [this] { return !from_->ring().looks_empty(); });
+}
+
 bool queue_get_op::pass_now() {
     from_->check_open();
     may_wait = !time_limit().only_try();
@@ -473,8 +449,7 @@ bool queue_get_op::pass_now() {
     if (turn_over_)
         return false;
     try_once();
-    if (how_ == ring_outcome::empty && may_wait && nothing_else_to_do() &&
-        from_->for_items.look([this] { return !from_->ring().looks_empty(); }))
+    if (how_ == ring_outcome::empty && may_wait && comes_soon())
         try_once();
     return !may_wait || how_ == ring_outcome::done || how_ == ring_outcome::shut_down ||
            how_ == ring_outcome::damaged;
@@ -497,9 +472,13 @@ bool queue_get_op::advance(sleeping_place& at) noexcept {
             return nullptr;
         }
     };
-    bool over = try_or_announce(at, [this] { return try_once(); }, bell_for);
-    if (over && slept() && !suspicious())
-        from_->for_items.note_woken();
+    if (slept())
+        p.items.arrive();
+    const bool has_just_tried = looked_out_ && !slept() && how_ == ring_outcome::empty;
+    bool over = try_or_announce(
+        at, [this] { return try_once(); }, bell_for, has_just_tried ? &p.items : nullptr);
+    if (over && slept())
+        from_->pass_on_item();
     return over;
 }
 
@@ -511,8 +490,10 @@ bool queue_get_op::must_look() noexcept {
 auto queue_get_op::leave(bool, bool used_wake_up) noexcept -> leaving {
     if (began)
         return leaving::not_now;
-    if (used_wake_up)
+    if (used_wake_up) {
+        from_->page().items.arrive();
         from_->pass_on_item();
+    }
     return leaving::at_once;
 }
 

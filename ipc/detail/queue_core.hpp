@@ -15,6 +15,8 @@
 #pragma once
 #include <weft/ipc/archive.hpp>
 #include <weft/ipc/detail/doorbell.hpp>
+#include <weft/ipc/detail/lookout.hpp>
+#include <weft/ipc/detail/process_mark.hpp>
 #include <weft/ipc/detail/record_ring.hpp>
 #include <weft/ipc/detail/shared_wait.hpp>
 #include <weft/ipc/shared_memory.hpp>
@@ -22,6 +24,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <exception>
 #include <span>
 
@@ -98,12 +101,44 @@ public:
     ring_outcome put(put_attempt& a) noexcept;
     /// Whether a try would find no room now.
     [[nodiscard]] bool has_no_room_for(const put_attempt& a) const noexcept;
+    /// The short way for an item that is small: once, without patience.
+    template <std::size_t Size>
+    ring_outcome put_small(const void* item) noexcept {
+        ring_outcome how = ring_.put(this_process(), record_kind::whole, Size,
+                                     [item](std::byte* to) { std::memcpy(to, item, Size); });
+        if (how == ring_outcome::done)
+            ring_after_put();
+        return how;
+    }
+    /// Gives it to `receive(const std::byte*)`. `refused`: it is another one.
+    template <std::size_t Size, class Receive>
+    ring_outcome get_small(Receive receive) noexcept {
+        const bool waited = ring_.knows_of_none() && for_items.gather();
+        ring_outcome how =
+            ring_.get(this_process(), false,
+                      [&receive](record_kind kind, const std::byte* from, std::uint32_t size) {
+                          if (kind != record_kind::whole || size != Size)
+                              return false;
+                          receive(from);
+                          return true;
+                      });
+        if (waited)
+            for_items.note_gathered(how == ring_outcome::done ? ring_.known_items() + 1 : 0);
+        ring_after_get();
+        return how;
+    }
+    /// As record_ring's.
+    template <class Receive>
+    void get_more(std::uint32_t most, Receive receive) noexcept {
+        if (ring_.get_more(this_process(), most, receive) != 0)
+            ring_after_get();
+    }
     /// Once, and not in parts. False: there is no room.
     [[nodiscard]] bool try_put(std::span<const std::span<const std::byte>> pieces);
     ring_outcome get(item_taker& t);
     /// The item in parts isn't put on.
     void break_off(put_attempt& a) noexcept;
-    /// Who was woken to get an item doesn't.
+    /// Who was woken to get an item has done so, or doesn't want one.
     void pass_on_item() noexcept;
 
     void note_done();
@@ -131,42 +166,45 @@ public:
     [[nodiscard]] queue_page& page() noexcept { return *page_; }
     [[nodiscard]] const shared_memory& memory() const noexcept { return memory_; }
 
-    /// Whether it is worth looking out for a moment before one goes to sleep. Guesses of this
-    /// process alone.
-    class lookout {
-    public:
-        explicit lookout(bool possible) noexcept : confidence_(possible ? 0 : never_again) {}
-        /// What it slept for came so soon that it could have looked out for it.
-        void note_woken() noexcept;
-        template <class There>
-        bool look(There there) noexcept;
-
-    private:
-        static constexpr int most = 8;
-        static constexpr int in_vain =
-            3; // so many times woken for each time that it looked in vain
-        static constexpr int least = -8;
-        static constexpr int never_again = -1000;
-        // As long as it takes to wake somebody up and to have an answer: if both go to sleep, they
-        // find out of it.
-        static constexpr int rounds = 400;
-        std::atomic<int> confidence_;
-    };
+    /// Whether it is worth looking out. Guesses of this process alone.
     lookout for_items, for_room;
 
     /// Whether as many were put, or got, in a row that others have their turn.
     [[nodiscard]] bool put_turn_is_over() noexcept { return turn_is_over(puts_); }
     [[nodiscard]] bool get_turn_is_over() noexcept { return turn_is_over(gets_); }
+    /// The same, which doesn't count.
+    [[nodiscard]] bool put_turn_ends() const noexcept { return turn_ends(puts_); }
+    [[nodiscard]] bool get_turn_ends() const noexcept { return turn_ends(gets_); }
 
 private:
     static constexpr std::uint32_t turn = 256;
 
     [[noreturn]] static void refuse_closed();
-    static bool turn_is_over(std::atomic<std::uint32_t>& n) noexcept {
-        std::uint32_t seen = n.load(std::memory_order_relaxed); // lost counts don't matter
-        n.store(seen + 1, std::memory_order_relaxed);
-        return seen % turn == turn - 1;
+    static bool turn_ends(const std::atomic<std::uint32_t>& n) noexcept {
+        return n.load(std::memory_order_relaxed) % turn == turn - 1;
     }
+    static bool turn_is_over(std::atomic<std::uint32_t>& n) noexcept {
+        const bool over = turn_ends(n);
+        // Lost counts don't matter.
+        n.store(n.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+        return over;
+    }
+    void ring_after_put() noexcept {
+        if (page_->items.may_be_asleep()) [[unlikely]]
+            ring_for_item();
+        // Who stores that the lock is free doesn't see for certain that somebody has begun to sleep
+        // for that; such a one looks again by itself.
+        if (page_->back_free.may_be_asleep()) [[unlikely]]
+            ring_all(page_->back_free);
+    }
+    void ring_after_get() noexcept {
+        if (page_->room.may_be_asleep()) [[unlikely]]
+            ring_all(page_->room);
+        if (page_->front_free.may_be_asleep()) [[unlikely]] // as above
+            ring_all(page_->front_free);
+    }
+    void ring_for_item() noexcept;
+    static void ring_all(doorbell<>& bell) noexcept;
     template <class Try>
     ring_outcome patiently(Try once);
     void ring_everybody() noexcept;
@@ -213,12 +251,23 @@ protected:
 
     /// Whether it needn't wait.
     bool pass_now(std::span<const std::span<const std::byte>> pieces);
+    /// The same, for an item that is small. False: pass_now().
+    template <std::size_t Size>
+    bool pass_small(const void* item) noexcept {
+        if (to_->is_closed() || to_->put_turn_ends() ||
+            to_->put_small<Size>(item) != ring_outcome::done)
+            return false;
+        static_cast<void>(to_->put_turn_is_over());
+        how_ = ring_outcome::done;
+        return true;
+    }
     /// What it throws is how it ended.
     void check_end() const;
 
 private:
     bool advance(sleeping_place& at) noexcept final;
     bool must_look() noexcept final;
+    lookout& habit() noexcept final { return to_->for_room; }
     bool others_first() noexcept final { return turn_over_; }
     leaving leave(bool by_deadline, bool used_wake_up) noexcept final;
 
@@ -235,19 +284,38 @@ protected:
     ~queue_get_op() = default;
 
     bool pass_now();
+    /// The same, for an item that is small. False: see whether it is to wait, or for pass_now().
+    template <std::size_t Size, class Receive>
+    bool pass_small(Receive receive) noexcept {
+        if (from_->is_closed() || from_->get_turn_ends())
+            return false;
+        how_ = from_->get_small<Size>(receive);
+        if (how_ == ring_outcome::empty && !time_limit().only_try() && comes_soon())
+            how_ = from_->get_small<Size>(receive);
+        if (how_ != ring_outcome::done)
+            return false;
+        static_cast<void>(from_->get_turn_is_over());
+        return true;
+    }
+    /// After pass_small(): it found nothing, and may wait.
+    [[nodiscard]] bool waits() const noexcept { return looked_out_; }
     void check_end();
+    [[nodiscard]] queue_core& from() const noexcept { return *from_; }
     /// What was got isn't an item: that is how it ends.
     void fail_with_current() noexcept { failure_ = std::current_exception(); }
 
 private:
     bool advance(sleeping_place& at) noexcept final;
     bool must_look() noexcept final;
+    lookout& habit() noexcept final { return from_->for_items; }
     bool others_first() noexcept final { return turn_over_; }
     leaving leave(bool by_deadline, bool used_wake_up) noexcept final;
     ring_outcome try_once() noexcept;
+    bool comes_soon() noexcept;
 
     queue_core* from_;
     ring_outcome how_ = ring_outcome::empty;
+    bool looked_out_ = false;
     bool turn_over_ = false;
     std::exception_ptr failure_; // of taking it
 };
@@ -270,6 +338,7 @@ private:
 };
 
 [[noreturn]] void throw_negative_wait();
+[[noreturn]] void throw_none_wanted();
 /// What a try gave that is neither done nor to be repeated.
 void check_outcome(ring_outcome how);
 

@@ -83,8 +83,18 @@ public:
     [[nodiscard]] std::byte* at(std::uint32_t g) const noexcept {
         return begin_ + std::size_t{g & mask_} * granule;
     }
+    /// Asks for the lines that will be written a little later, which whoever read there last has:
+    /// else each record waits for them.
+    void prepare(std::uint32_t from, std::uint32_t granules) const noexcept {
+        constexpr std::uint32_t line = 64 / granule;
+        for (std::uint32_t g = 0; g < granules && g < most_prepared; g += line)
+            weft::detail::fetch_to_write(at(from + ahead + g));
+    }
 
 private:
+    static constexpr std::uint32_t ahead = 128 / granule;
+    static constexpr std::uint32_t most_prepared = 256 / granule;
+
     std::byte* begin_;
     std::uint32_t mask_;
 };
@@ -116,6 +126,13 @@ public:
     /// front, `last` ends that; in between the caller `continues`.
     template <class Receive>
     ring_outcome get(std::uint64_t who, bool continues, Receive receive);
+
+    /// Gives whole items that are there to `receive(const std::byte*, std::uint32_t size)`, in
+    /// their order and up to `most`, as long as it returns true and they are whole; all that it did
+    /// are taken out at once. It doesn't throw. Gives how many; none also if get() would give
+    /// another reason than that it is empty.
+    template <class Receive>
+    std::uint32_t get_more(std::uint64_t who, std::uint32_t most, Receive receive) noexcept;
 
     /// Ends an item in parts without its last one. Only for who has engaged the back.
     void break_off() noexcept {
@@ -164,9 +181,21 @@ public:
         // Who got an item has seen that it was put.
         return items(counts.place.load(std::memory_order_relaxed));
     }
+    // For those who decide whether to look out.
+    /// How many items who gets knows to be there without a look at the back.
+    [[nodiscard]] std::uint32_t known_items() const noexcept {
+        return items(s_->front.seen.load(std::memory_order_relaxed)) -
+               items(s_->front.place.load(std::memory_order_relaxed));
+    }
+    [[nodiscard]] bool knows_of_none() const noexcept {
+        return s_->front.seen.load(std::memory_order_relaxed) ==
+               s_->front.place.load(std::memory_order_relaxed);
+    }
     [[nodiscard]] bool looks_empty() const noexcept {
-        return granules(s_->front.place.load(std::memory_order_relaxed)) ==
-               granules(s_->back.place.load(std::memory_order_relaxed));
+        // seq_cst: pairs with the store in put(). Who was woken sees what was put by those who left
+        // it to it to ring for the next.
+        return granules(s_->back.place.load(std::memory_order_seq_cst)) ==
+               granules(s_->front.place.load(std::memory_order_relaxed));
     }
     /// Whether a whole record of that size would find room.
     [[nodiscard]] bool looks_full(std::uint32_t record_size) const noexcept {
@@ -279,6 +308,7 @@ ring_outcome record_ring<Atomics, Memory>::put(std::uint64_t who, record_kind ki
     // The record is there from here on. seq_cst: pairs with the load in get(); and who puts looks
     // for sleepers next.
     mine.place.store(behind(here, n, kind), std::memory_order_seq_cst);
+    memory_.prepare(granules(here) + n, n);
     if (kind == record_kind::last)
         mine.engaged.store(0, std::memory_order_release); // pairs with the acquire in get()
     return ring_outcome::done;
@@ -341,6 +371,39 @@ ring_outcome record_ring<Atomics, Memory>::get(std::uint64_t who, bool continues
         }
         here = next;
     }
+}
+
+template <class Atomics, class Memory>
+template <class Receive>
+std::uint32_t record_ring<Atomics, Memory>::get_more(std::uint64_t who, std::uint32_t most,
+                                                     Receive receive) noexcept {
+    end& mine = s_->front;
+    hold held(mine, who, lane_);
+    if (held.busy() || (s_->closed.load(std::memory_order_relaxed) & control::dropped_bit) != 0 ||
+        mine.engaged.load(std::memory_order_relaxed) != 0)
+        return 0;
+    std::uint64_t here = mine.place.load(std::memory_order_relaxed);
+    // acquire: pairs with the store in put()
+    const std::uint64_t there = s_->back.place.load(std::memory_order_acquire);
+    std::uint32_t n = 0;
+    while (n != most && granules(there) != granules(here)) {
+        header h; // read once
+        const std::byte* record = memory_.at(granules(here));
+        std::memcpy(&h, record, sizeof h);
+        const std::uint32_t used = granules(there) - granules(here);
+        // What is damaged is told by the next get().
+        if (used > granules_ || h.size > largest() || needed(h.size) > used ||
+            h.kind != static_cast<std::uint32_t>(record_kind::whole) ||
+            !receive(record + sizeof h, h.size))
+            break;
+        here = behind(here, needed(h.size), record_kind::whole);
+        ++n;
+    }
+    if (n != 0) {
+        mine.seen.store(there, std::memory_order_relaxed); // guarded by the lock
+        mine.place.store(here, std::memory_order_seq_cst); // as in get()
+    }
+    return n;
 }
 
 /// `done`: there is something, after all.

@@ -3,48 +3,17 @@
 
 #include <weft/runtime/loop.hpp>
 
-#include <weft/runtime/detail/atomics.hpp>
-
 #include <algorithm>
 
 namespace weft::ipc::detail {
 
 namespace {
 
-// To sleep and to be woken takes both sides some microseconds. Two processes that work into each
-// other's hands would do little else, so a thread whose last wait was that short looks out for
-// about as long as it takes before it sleeps again; not while something else is ready there, and
-// not for a while after it has looked out in vain a few times.
-constexpr weft::duration short_wait = std::chrono::microseconds(50);
-constexpr unsigned looks_before_sleep = 200;
-constexpr unsigned vain_lookouts = 4;
-constexpr unsigned waits_without_lookout = 256;
-
-struct lookout_habit {
-    bool soon = false;
-    unsigned in_vain = 0;
-    unsigned without = 0; // how many waits are left that don't look out
-};
-constinit thread_local lookout_habit habit;
-
-bool looks_out() noexcept {
-    if (!habit.soon)
-        return false;
-    if (habit.without == 0)
-        return true;
-    --habit.without;
-    return false;
-}
-
-void looked_out(bool well) noexcept {
-    habit.in_vain = well ? 0 : habit.in_vain + 1;
-    if (habit.in_vain == vain_lookouts) {
-        habit.in_vain = 0;
-        habit.without = waits_without_lookout;
-    }
-}
+constinit thread_local lookout habit_of_thread;
 
 } // namespace
+
+lookout& shared_wait::habit() noexcept { return habit_of_thread; }
 
 bool shared_wait::must_look() noexcept {
     return armed_word().load(std::memory_order_relaxed) != armed_value();
@@ -56,21 +25,12 @@ bool shared_wait::try_now(sleeping_place& at) noexcept {
     return over;
 }
 
-bool shared_wait::look_out(sleeping_place& at) noexcept {
-    for (unsigned n = 0; n < looks_before_sleep; ++n) {
-        if (at.word->load(std::memory_order_relaxed) != at.value && try_now(at))
-            return true;
-        weft::detail::std_atomics::pause(0);
-    }
-    return false;
-}
-
 void shared_wait::start_timer() {
     try {
         loop& l = io_loop();
-        began_ = l.now();
-        deadline_ = limit_.deadline(began_);
-        l.add_timer(*this, std::min(deadline_, saturated_sum(began_, pause_)));
+        const time_point now = l.now();
+        deadline_ = limit_.deadline(now);
+        l.add_timer(*this, std::min(deadline_, saturated_sum(now, pause_)));
     } catch (...) { // the coroutine goes on with the exception
         owner().leaf = nullptr;
         throw;
@@ -81,13 +41,10 @@ bool shared_wait::suspends() {
     // Whoever lines up by trying must not fail afterwards.
     if (lines_up_)
         start_timer();
+    else if (const loop* l = owner().run_by->io(); l != nullptr && !l->has_news())
+        habit().look([this] { return may_pass(); }, [l] { return l->has_news(); });
     sleeping_place at;
-    bool over = try_now(at);
-    if (!over && !lines_up_ && looks_out() && !owner().run_by->has_ready()) {
-        over = look_out(at);
-        looked_out(over);
-    }
-    if (over) {
+    if (try_now(at)) {
         if (active())
             io_loop().remove_timer(*this);
         if (others_first()) {
@@ -135,7 +92,8 @@ void shared_wait::go_on() noexcept {
 void shared_wait::finish() noexcept {
     loop& l = io_loop();
     l.remove_timer(*this);
-    habit.soon = l.now() - began_ < short_wait;
+    if (slept_ && pause_ == first_look_after) // that is soon enough, and needs no clock
+        habit().note_soon();
     if (stopped_)
         stopped();
     else

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // How one waits for something in memory that several processes share: tries, sleeps on a word,
-// tries again when that is woken, and looks after 1 ms, 2 ms and so on, up to every 50 ms, whether
-// somebody died who would have woken it.
+// tries again when that is woken, and looks after 5 ms, 10 ms and so on, up to every 50 ms, whether
+// somebody died who would have woken it. Before it sleeps it looks out for a moment, if that has
+// been worth it lately.
 //
 //     class open_op final : public weft::ipc::detail::shared_wait {
 //     public:
@@ -23,14 +24,17 @@
 // Cost:         a timer, one request, and what the tries take. No allocation.
 // Source:       none.
 #pragma once
+#include <weft/ipc/detail/lookout.hpp>
 #include <weft/runtime/detail/futex.hpp>
 #include <weft/runtime/detail/wait_list.hpp>
 
 namespace weft::ipc::detail {
 
-/// Most waits are over before the first look. The longest pause is half of what is promised, so
-/// that a loop that is busy keeps the promise.
-inline constexpr weft::duration first_look_after = std::chrono::milliseconds(1);
+/// Most waits are over before the first look. It comes later than the next tick of most kernels (4
+/// ms), so that the timer isn't the next thing that the processor wakes up for: on a virtual one,
+/// to set that up costs more than all else that the wait does. The longest pause is half of what is
+/// promised, so that a loop that is busy keeps the promise.
+inline constexpr weft::duration first_look_after = std::chrono::milliseconds(5);
 inline constexpr weft::duration look_again_after = std::chrono::milliseconds(50);
 
 struct sleeping_place {
@@ -68,6 +72,11 @@ protected:
 
     /// True: it is over. Else `at` says where to sleep until it makes sense to try again.
     virtual bool advance(sleeping_place& at) noexcept = 0;
+    /// Whether a first try would succeed, as it seems; without leaving a trace. For those whose
+    /// first try takes, and called over and over.
+    [[nodiscard]] virtual bool may_pass() noexcept { return false; }
+    /// Whether looking out is worth it. The thread's own, by default.
+    [[nodiscard]] virtual lookout& habit() noexcept;
     /// Whether to wake up and try, as it sleeps for long. Called now and then.
     [[nodiscard]] virtual bool must_look() noexcept;
     /// Whether, though it needn't wait, others have their turn before it goes on. Called when it is
@@ -88,7 +97,6 @@ protected:
 
 private:
     bool suspends();
-    bool look_out(sleeping_place& at) noexcept;
     void start_timer();
     bool try_now(sleeping_place& at) noexcept;
     void go_on() noexcept;
@@ -99,7 +107,6 @@ private:
 
     limit limit_;
     time_point deadline_ = never;
-    time_point began_; // to sleep
     duration pause_ = first_look_after;
     bool lines_up_;
     bool armed_ = false;

@@ -7,6 +7,7 @@
 #include <weft/runtime/sleep.hpp>
 #include <weft/runtime/sync_wait.hpp>
 #include <weft/runtime/task_group.hpp>
+#include <weft/sync/queue_items.hpp>
 
 #include <catch2/catch.hpp>
 
@@ -187,6 +188,78 @@ TEST_CASE("ipc::queue: everything comes in order, with every kind of ring", "[MP
             run_within(30s, pass({.bytes = 1, .one_to_one = lane}, capacity));
     CHECK_THROWS_AS(ints(std::size_t{1} << 31), std::invalid_argument);
     CHECK_THROWS_AS(ints(0, {.bytes = std::size_t{1} << 40}), std::invalid_argument);
+}
+
+TEST_CASE("ipc::queue: get_some takes what is there, one at least and so many at most") {
+    for (bool lane : {false, true})
+        run_within(30s, [](queue_options options) -> task<> {
+            ints q(0, options);
+            ints there = other_end(q);
+            co_await put_numbers(q, 0, 5);
+            std::vector<int> some = co_await there.get_some(3);
+            CHECK(some == std::vector<int>{0, 1, 2});
+            CHECK(q.size() == 2);
+            some = co_await there.get_some(std::size_t(-1));
+            CHECK(some == std::vector<int>{3, 4});
+            CHECK(q.empty());
+            CHECK(q.unfinished() == 5);
+            CHECK_THROWS_AS(there.get_some(0), std::invalid_argument);
+            // What is there for all queues does so, too.
+            std::vector<int> numbers{7, 8, 9};
+            co_await put_all(q, numbers);
+            some = co_await weft::get_some(there, 5);
+            CHECK(some == numbers);
+            // It waits for the first, and after a shutdown gives what is left.
+            auto waits = [&](task_group& g) -> task<> {
+                g.spawn([](ints& from) -> task<> {
+                    std::vector<int> got = co_await from.get_some(10);
+                    CHECK(got == std::vector<int>{5});
+                }(there));
+                co_await settle();
+                co_await put_numbers(q, 5, 6);
+            };
+            co_await with_task_group(std::ref(waits));
+            co_await put_numbers(q, 6, 8);
+            q.shutdown();
+            some = co_await there.get_some(10);
+            CHECK(some == std::vector<int>{6, 7});
+            co_await fails("shut down", there.get_some(10));
+
+            // Strings, until one comes in parts.
+            queue<std::string> texts(0, {.bytes = 1, .one_to_one = options.one_to_one});
+            queue<std::string> other = other_end(texts);
+            std::vector<std::string> got;
+            auto both = [&](task_group& g) -> task<> {
+                g.spawn([](queue<std::string>& to) -> task<> {
+                    co_await to.put("a");
+                    co_await to.put("b");
+                    co_await to.put(text_of(10'000));
+                    co_await to.put("c");
+                }(texts));
+                while (got.size() != 4) {
+                    std::vector<std::string> more = co_await other.get_some(10);
+                    got.insert(got.end(), more.begin(), more.end());
+                }
+            };
+            co_await with_task_group(std::ref(both));
+            CHECK(got == std::vector<std::string>{"a", "b", text_of(10'000), "c"});
+
+            // One that isn't an item is an error of its own, and keeps nobody's from them.
+            queue<std::string> bad(0, options);
+            shared_memory m = shared_memory::adopt(descriptor(::dup(bad.memory().fd())));
+            queue<std::uint64_t> others;
+            std::memcpy(m.bytes().data() + 8, others.memory().bytes().data() + 8, 8);
+            queue<std::uint64_t> liar(std::move(m));
+            co_await liar.put(0);
+            co_await liar.put(1'000'000);
+            co_await liar.put(0);
+            for (int round = 0; round != 2; ++round) {
+                got = co_await bad.get_some(10);
+                CHECK(got == std::vector<std::string>{""});
+                if (round == 0)
+                    co_await fails("codec", bad.get_some(10));
+            }
+        }({.one_to_one = lane}));
 }
 
 TEST_CASE("ipc::queue: who puts waits for room, who gets for an item, as long as it is told",

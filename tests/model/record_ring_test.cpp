@@ -20,6 +20,7 @@ public:
     [[nodiscard]] std::byte* at(std::uint32_t g) const noexcept {
         return begin_ + std::size_t{g % size_} * 8;
     }
+    void prepare(std::uint32_t, std::uint32_t) const noexcept {}
 
 private:
     std::byte* begin_;
@@ -407,10 +408,13 @@ void another_buries() {
 struct with_bells : shared {
     using shared::shared;
     doorbell_word items, room;
-    unsigned asleep = 0; // at either bell; not more than are
+    unsigned at_items = 0, at_room = 0; // asleep, or about to be: such a one arrives as well
 
+    unsigned& asleep_at(const atomics::atomic<std::uint32_t>& word) {
+        return &word == &items.word ? at_items : at_room;
+    }
     unsigned wake(const atomics::atomic<std::uint32_t>& word, unsigned n) {
-        unsigned there = asleep;
+        unsigned there = asleep_at(word);
         atomics::wake(word, n);
         return there < n ? there : n;
     }
@@ -419,9 +423,9 @@ struct with_bells : shared {
     }
     /// Timed: it looks again after a while, for who should have rung may have died.
     void sleep(doorbell_word& bell, std::uint32_t seen, bool timed) {
-        ++asleep;
+        ++asleep_at(bell.word);
         atomics::wait(bell.word, seen, timed);
-        --asleep;
+        --asleep_at(bell.word);
     }
     void put_sleeping(std::uint64_t who, std::uint32_t number, bool timed = false) {
         while (true) {
@@ -439,16 +443,27 @@ struct with_bells : shared {
         }
         items.ring_one(waker());
     }
+    /// Who has slept rings for the next one, if there is more.
+    void pass_on() {
+        if (!r.looks_empty())
+            items.ring_one(waker());
+    }
     got get_sleeping(std::uint64_t who, bool timed = false) {
+        bool slept = false;
         while (true) {
             got g = try_get(who);
             if (g.how == ring_outcome::empty) {
                 std::uint32_t seen = items.announce();
                 g = try_get(who);
-                if (g.how == ring_outcome::empty)
+                if (g.how == ring_outcome::empty) {
                     sleep(items, seen, timed);
+                    items.arrive();
+                    slept = true;
+                }
             }
             if (g.how == ring_outcome::done) {
+                if (slept)
+                    pass_on();
                 room.ring_all(waker());
                 return g;
             }
@@ -478,6 +493,63 @@ void two_sleep_and_one_puts_twice() {
     threads([&] { s.put_sleeping(1, 10), s.put_sleeping(1, 11); }, [&] { s.get_sleeping(2); },
             [&] { s.get_sleeping(3); });
     check(s.r.size() == 0, "each got one");
+}
+
+void two_put_for_two_who_sleep() {
+    with_bells s(false);
+    threads([&] { s.put_sleeping(1, 10); }, [&] { s.put_sleeping(2, 20); },
+            [&] { s.get_sleeping(3); }, [&] { s.get_sleeping(4); });
+    check(s.r.size() == 0, "each got one");
+}
+
+/// Two lanes' worth of items, and one who gets both: nobody needs to ring for the second.
+void one_sleeps_for_two() {
+    with_bells s(false);
+    threads([&] { s.put_sleeping(1, 10); }, [&] { s.put_sleeping(2, 20); },
+            [&] { s.get_sleeping(3), s.get_sleeping(3); });
+    check(s.r.size() == 0, "it got both");
+}
+
+/// Who arrives needs no look at the back for the last item that is known, and yet sees that there
+/// is one more.
+void one_who_was_woken_takes_the_last_known() {
+    with_bells s(false, 0, 3);
+    threads(
+        [&] {
+            s.put_sleeping(1, 10), s.put_sleeping(1, 11);
+            s.get_sleeping(1);
+        },
+        [&] { s.put_sleeping(2, 20); }, [&] { s.get_sleeping(3); }, [&] { s.get_sleeping(4); });
+    check(s.r.size() == 0, "each got one");
+}
+
+/// It was woken, and doesn't want it any more.
+void one_who_was_woken_leaves() {
+    with_bells s(false);
+    threads([&] { s.put_sleeping(1, 10); },
+            [&] {
+                std::uint32_t seen = s.items.announce();
+                if (!s.r.looks_empty())
+                    return;
+                s.sleep(s.items, seen, true);
+                s.items.arrive();
+                s.pass_on();
+            },
+            [&] { s.get_sleeping(3); });
+    check(s.r.size() == 0, "the other one got it");
+}
+
+/// Or dies. Those who sleep look now and then.
+void one_who_was_woken_dies() {
+    with_bells s(false);
+    came c, of_the_dead;
+    s.put(1, 10);
+    threads(
+        mortal{[&] { of_the_dead.add(s.get_sleeping(2, true).number); }, s.dies(2)},
+        [&] { c.add(s.get_sleeping(3, true).number); },
+        [&] { s.put_sleeping(1, 11, true), s.put_sleeping(1, 12, true); });
+    drain(s, c);
+    check(c.count() + of_the_dead.count() <= 3 && c.count() >= 2, "it took one with it at most");
 }
 
 void two_sleep_until_there_is_room() {
@@ -553,6 +625,7 @@ void one_waits_until_all_is_dropped() {
 
 constexpr bounds narrow{.stale_reads = 1, .spurious = 0};
 constexpr bounds fewer{.preemptions = 1, .stale_reads = 1, .spurious = 0};
+constexpr bounds fewest{.preemptions = 0, .stale_reads = 1, .spurious = 0};
 constexpr bounds one_dies{.stale_reads = 1, .spurious = 0, .timeouts = 0, .deaths = 1};
 constexpr bounds one_dies_of_few{
     .preemptions = 1, .stale_reads = 1, .spurious = 0, .timeouts = 0, .deaths = 1};
@@ -574,6 +647,11 @@ const std::vector<named_model> models{
     {"ring, parts broken off", parts_end_early, narrow},
     {"ring, lane sleeps", lane_sleeps, narrow},
     {"ring, two sleep", two_sleep_and_one_puts_twice, fewer},
+    {"ring, two put for two", two_put_for_two_who_sleep, fewer},
+    {"ring, one sleeps for two", one_sleeps_for_two, fewer},
+    {"ring, one who was woken leaves", one_who_was_woken_leaves, fewer},
+    {"ring, last known", one_who_was_woken_takes_the_last_known, fewest},
+    {"ring, one who was woken dies", one_who_was_woken_dies, one_dies_of_few},
     {"ring, two wait for room", two_sleep_until_there_is_room, fewer},
     {"ring, one who puts dies", one_who_puts_dies, one_dies},
     {"ring, one who gets dies", one_who_gets_dies, one_dies},
