@@ -62,7 +62,7 @@ namespace detail {
 // --- A call --------------------------------------------------------------------------------------
 
 const operation_type pool_call_base::kind{cancel_call, "a process pool's answer"};
-const pool_request_type pool_call_base::type{begins, leaves};
+const pool_request_type pool_call_base::type{begins, returns, leaves};
 
 pool_call_base::homecoming::homecoming(pool_call_base& c) noexcept
     : work([](work& w) noexcept { static_cast<homecoming&>(w).call.arrive(); }), call(c) {}
@@ -89,6 +89,8 @@ void pool_call_base::cancel_call(operation& op) noexcept {
 }
 
 bool pool_call_base::begins(pool_request&) noexcept { return true; }
+
+void pool_call_base::returns(pool_request&) noexcept {}
 
 void pool_call_base::leaves(pool_request& r) noexcept {
     auto& self = static_cast<pool_call_base&>(r);

@@ -33,6 +33,7 @@ pool_request::pool_request(std::shared_ptr<pool_hub> hub, const ipc::function_en
 
 bool pool_request::hand_in() noexcept {
     message_ = call_.take();
+    bulky = message_.size() - sizeof(frame_header) > lane_slot::room;
     switch (hub_->submit(*this)) {
     case pool_machine::answer::accepted:
         return true;
@@ -144,7 +145,7 @@ std::span<const std::byte> pool_request::check() {
 
 // --- For a future --------------------------------------------------------------------------------
 
-const pool_request_type pool_submission_base::type{begins, leaves};
+const pool_request_type pool_submission_base::type{begins, returns, leaves};
 
 pool_submission_base::pool_submission_base(future_record& of, std::shared_ptr<pool_hub> hub,
                                            const ipc::function_entry& function,
@@ -182,6 +183,10 @@ void pool_submission_base::asked_to_stop() noexcept {
 
 bool pool_submission_base::begins(pool_request& r) noexcept {
     return static_cast<pool_submission_base&>(r).of_.core.start() == future_phase::pending;
+}
+
+void pool_submission_base::returns(pool_request& r) noexcept {
+    static_cast<pool_submission_base&>(r).of_.core.unclaim(future_phase::pending);
 }
 
 void pool_submission_base::leaves(pool_request& r) noexcept {

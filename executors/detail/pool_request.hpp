@@ -26,6 +26,8 @@ class pool_request;
 struct pool_request_type {
     /// A worker is about to get it for the first time. False: nobody wants it any more.
     bool (*begins)(pool_request&) noexcept;
+    /// The worker didn't begin: it waits again. Under the pool's lock.
+    void (*returns)(pool_request&) noexcept;
     /// The pool is done with it.
     void (*leaves)(pool_request&) noexcept;
 };
@@ -90,6 +92,7 @@ protected:
 private:
     virtual void decode(std::span<const std::byte> answer) = 0;
     static bool begins(pool_request& r) noexcept;
+    static void returns(pool_request& r) noexcept;
     static void leaves(pool_request& r) noexcept;
     static const pool_request_type type;
 

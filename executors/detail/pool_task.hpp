@@ -33,11 +33,13 @@ struct pool_task {
     duration grace = duration::zero();
     std::uint64_t tag = 0; // the submitter's name for it
     bool droppable = false;
+    bool bulky = false; // too large for a slot of a worker's lane
 
     // Set by the pool.
     std::uint64_t id = 0;
     task_outcome outcome = task_outcome::none;
     bool cancel_asked = false;
+    bool sent = false; // given to its worker, who may have begun
     unsigned worker = 0;
     int pid = 0;
     std::shared_ptr<const worker_end> end; // null: there was no memory for it

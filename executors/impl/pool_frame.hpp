@@ -3,8 +3,9 @@
 // starts on a boundary of 16, so that what lies aligned in it is aligned in memory. And the machine
 // that puts received bytes together to frames.
 //
-// On the task channel (a stream): initialise, task, result, error, ready, quit. On the control
-// channel (messages of 16 bytes), from the pool only: stop.
+// All go through the lanes (worker_lanes.hpp): initialise, task, result, error, ready, quit. What
+// is larger than a slot of those comes by the stream, and its slot says so. On the control channel
+// (messages of 16 bytes), from the pool only: stop.
 //
 // Threads:      one. Cancellation: none.
 // Errors:       protocol_error for a header that can't be; std::bad_alloc.
@@ -29,8 +30,9 @@ enum class frame_kind : std::uint16_t {
     error = 4,      // worker: the encoded exception
     quit = 5,       // pool: there will be no more tasks
     initialise = 6, // pool: as task, to be called before the first; the answer's task is 0
+    bell = 7,       // worker: there is something in its lane; where a word can't be waited for
 };
-inline constexpr auto last_frame_kind = frame_kind::initialise;
+inline constexpr auto last_frame_kind = frame_kind::bell;
 
 struct frame_header {
     static constexpr std::uint32_t right_magic = 0x74666577; // "weft"
@@ -45,7 +47,7 @@ struct frame_header {
 };
 static_assert(sizeof(frame_header) == 32);
 
-inline constexpr std::uint32_t pool_protocol_version = 1;
+inline constexpr std::uint32_t pool_protocol_version = 2;
 
 struct control_message {
     enum class kind : std::uint64_t { stop = 1 };

@@ -38,6 +38,7 @@ pool_machine::limits limits_of(const process_pool_options& o, ipc::start_method 
     l.least_workers = method == ipc::start_method::fork ? ~0u : o.min_workers;
     l.idle_time = o.idle_timeout;
     l.tasks_per_worker = o.max_tasks_per_worker;
+    l.look_ahead = worker_memory::slots - 1;
     l.death_breaks = o.on_worker_death == worker_death::breaks_pool;
     return l;
 }
@@ -107,9 +108,12 @@ pool_hub::deadline_timer::deadline_timer(pool_hub& h) noexcept
       }),
       hub(h) {}
 
+pool_hub::look_work::look_work(pool_hub& h) noexcept
+    : work([](work& w) noexcept { static_cast<look_work&>(w).hub.look(); }), hub(h) {}
+
 pool_hub::pool_hub(loop& l, const process_pool_options& options, ipc::byte_buffer initialiser)
     : loop_(l), options_(without_worker(options)), plan_(options),
-      initialiser_(std::move(initialiser)), pump_(*this), timer_(*this),
+      initialiser_(std::move(initialiser)), pump_(*this), look_(*this), timer_(*this),
       machine_(limits_of(options, plan_.method())) {
     for (unsigned i = 0; i != machine_.workers(); ++i)
         channels_.push_back(std::make_unique<worker_channel>(*this, l, i));
@@ -222,6 +226,9 @@ process_pool_statistics pool_hub::statistics() const {
             w.is = process_pool_statistics::state::idle;
             break;
         case pool_machine::worker_state::running:
+            w.is = process_pool_statistics::state::idle;
+            if (!channels_[i]->has_begun())
+                break; // it was told, but may be asleep
             w.is = process_pool_statistics::state::running;
             w.task_age = now - v.since;
             w.task_tag = v.tag;
@@ -328,6 +335,7 @@ void pool_hub::worker_answered(unsigned i, frame f) noexcept {
     } else {
         auto& call = static_cast<pool_request&>(*t);
         call.answer_ = std::move(f.payload);
+        call.message_ = ipc::byte_buffer(); // nobody needs the arguments again
         call.answer_is_error_ = f.header.kind == frame_kind::error;
         call.stop_seen_ = f.header.stop_seen != 0;
         machine_.finished(i, call.answer_is_error_, loop_.now());
@@ -341,7 +349,7 @@ void pool_hub::worker_misbehaved(unsigned i) noexcept {
     schedule_pump();
 }
 
-void pool_hub::worker_died(unsigned i, worker_end end) noexcept {
+void pool_hub::worker_died(unsigned i, worker_end end, bool begun) noexcept {
     std::lock_guard lock(mutex_);
     if (end.status.signal() == SIGKILL && !machine_.is_being_killed(i))
         end.out_of_memory = oom_.explains_kill();
@@ -351,8 +359,90 @@ void pool_hub::worker_died(unsigned i, worker_end end) noexcept {
     } catch (...) { // no memory: it ended somehow
         kept.reset();
     }
-    machine_.died(i, std::move(kept), loop_.now());
+    machine_.died(i, std::move(kept), loop_.now(), begun);
     schedule_pump();
+}
+
+// --- The lanes -----------------------------------------------------------------------------------
+
+void pool_hub::look_soon() noexcept {
+    if (kept_by_look_)
+        return;
+    kept_by_look_ = shared_from_this();
+    loop_.push(look_);
+}
+
+void pool_hub::was_woken() noexcept {
+    if (asleep_since_ != never &&
+        loop_.now() - asleep_since_ < std::chrono::nanoseconds(lane_lookout::brief_ns))
+        lookout_.slept_briefly();
+    asleep_since_ = never;
+    look_soon();
+}
+
+void pool_hub::look() noexcept {
+    auto kept = std::move(kept_by_look_);
+    bool any = false, expects = false;
+    for (const auto& c : channels_) {
+        any = c->take_answers() || any;
+        expects = expects || c->expects_answer();
+    }
+    if (any) {
+        if (looks_in_vain_ != 0)
+            lookout_.saw_it();
+        looks_in_vain_ = 0;
+    }
+    if (any || (expects && look_out()) || !sleep_until_rung()) {
+        if (!kept_by_look_) {
+            kept_by_look_ = std::move(kept);
+            loop_.post(look_); // after whoever wants something of this loop
+        }
+    }
+}
+
+// Whether to look again, because the answer to what was just sent is about to come.
+bool pool_hub::look_out() noexcept {
+    if (!lookout_.is_worth_it())
+        return false;
+    if (looks_in_vain_ >= lane_lookout::rounds) {
+        looks_in_vain_ = 0;
+        lookout_.saw_nothing();
+        return false;
+    }
+    constexpr unsigned at_once = 16;
+    for (unsigned n = 0; n != at_once && !loop_.has_ready(); ++n) {
+        if (std::ranges::any_of(channels_, [](const auto& c) { return c->has_answer(); }))
+            break;
+        std_atomics::pause(1);
+    }
+    looks_in_vain_ += at_once;
+    return true;
+}
+
+// False: something has come meanwhile.
+bool pool_hub::sleep_until_rung() noexcept {
+    for (const auto& c : channels_) {
+        if (!c->arm_bell())
+            return false;
+    }
+    asleep_since_ = loop_.now();
+    return true;
+}
+
+void pool_hub::recall(unsigned i) noexcept {
+    while (true) {
+        std::lock_guard lock(mutex_);
+        pool_task* t = machine_.last_ahead_of(i);
+        if (t == nullptr || !channels_[i]->withdraw_last())
+            break;
+        auto& request = static_cast<pool_request&>(*t);
+        if (std::exchange(request.begun_, false))
+            request.type_->returns(request);
+        machine_.taken_back(i, loop_.now());
+    }
+    channels_[i]->take_answers(); // if it has begun another one, the first is done
+    std::lock_guard lock(mutex_);
+    machine_.recalled(i, loop_.now());
 }
 
 // --- On the loop ---------------------------------------------------------------------------------
@@ -420,6 +510,9 @@ void pool_hub::perform(const pool_machine::action& a) noexcept {
     case kind::send_task:
         send_task(a);
         break;
+    case kind::recall:
+        recall(a.worker);
+        break;
     case kind::send_stop:
         channels_[a.worker]->send_stop(a.task->id);
         break;
@@ -449,7 +542,7 @@ void pool_hub::send_task(const pool_machine::action& a) noexcept {
     bool taken_back = false;
     {
         std::lock_guard lock(mutex_);
-        taken_back = machine_.take_back(a.worker, loop_.now());
+        taken_back = machine_.take_back(request, loop_.now());
     }
     if (taken_back)
         leave(*a.task);
@@ -461,7 +554,8 @@ void pool_hub::arm_timer() noexcept {
         std::lock_guard lock(mutex_);
         next = machine_.next_deadline();
     }
-    if (next == armed_for_)
+    // One that fires too early is set anew then, which costs less than to move it all the time.
+    if (next >= armed_for_)
         return;
     loop_.remove_timer(timer_);
     armed_for_ = never;

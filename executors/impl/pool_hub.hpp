@@ -65,7 +65,12 @@ public:
     void worker_ready(unsigned i) noexcept;
     void worker_answered(unsigned i, frame f) noexcept;
     void worker_misbehaved(unsigned i) noexcept;
-    void worker_died(unsigned i, worker_end end) noexcept;
+    void worker_died(unsigned i, worker_end end, bool begun) noexcept;
+    [[nodiscard]] std::unique_lock<std::mutex> hold() const { return std::unique_lock(mutex_); }
+    /// Looks into the lanes, and goes on looking as long as that makes sense.
+    void look_soon() noexcept;
+    /// The same for a channel that has waited.
+    void was_woken() noexcept;
 
 private:
     class life_op;
@@ -73,6 +78,10 @@ private:
     static task<> live(lease held);
     struct pump_work : work {
         explicit pump_work(pool_hub& h) noexcept;
+        pool_hub& hub;
+    };
+    struct look_work : work {
+        explicit look_work(pool_hub& h) noexcept;
         pool_hub& hub;
     };
     struct deadline_timer : timer {
@@ -87,6 +96,10 @@ private:
     void perform(const pool_machine::action& a) noexcept;
     void leave(pool_task& t) noexcept;
     void send_task(const pool_machine::action& a) noexcept;
+    void recall(unsigned worker) noexcept;
+    void look() noexcept;
+    [[nodiscard]] bool look_out() noexcept;
+    [[nodiscard]] bool sleep_until_rung() noexcept;
     void arm_timer() noexcept;
     void end_if_closed() noexcept;
     void begin_life(life_op& op) noexcept;
@@ -98,6 +111,11 @@ private:
     const ipc::byte_buffer initialiser_;
     std::vector<std::unique_ptr<worker_channel>> channels_;
     pump_work pump_;
+    look_work look_;
+    std::shared_ptr<pool_hub> kept_by_look_; // while that is scheduled
+    lane_lookout lookout_;
+    unsigned looks_in_vain_ = 0;
+    time_point asleep_since_ = never;
     deadline_timer timer_;
     time_point armed_for_ = never;
     life_op* life_ = nullptr;

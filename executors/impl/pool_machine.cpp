@@ -16,6 +16,8 @@ namespace {
 
 constexpr duration first_back_off = std::chrono::milliseconds(5);
 constexpr duration longest_back_off = std::chrono::seconds(1);
+// What a worker holds ahead is about so much work: what it takes to hear from us, several times.
+constexpr duration work_ahead = std::chrono::microseconds(200);
 
 // What passes when others give something back; all else stays as it is.
 bool is_shortage(int error_number) noexcept {
@@ -35,6 +37,7 @@ bool is_shortage(int error_number) noexcept {
 constexpr std::uint8_t bit_of(pool_machine::action_kind k) noexcept {
     return static_cast<std::uint8_t>(1u << static_cast<unsigned>(k));
 }
+static_assert(bit_of(pool_machine::action_kind::kill) != 0);
 
 } // namespace
 
@@ -84,6 +87,8 @@ pool_machine::answer pool_machine::submit(pool_task& t, time_point now) noexcept
     t.id = next_id_++;
     t.at = pool_task::place::queue;
     t.since = now;
+    if (ahead_ != 0)
+        recall_less_urgent(t.priority);
     queue_[t.priority].push_back(t);
     ++queued_;
     dispatch(now);
@@ -106,33 +111,62 @@ bool pool_machine::cancel(pool_task& t, time_point now) noexcept {
     slot& s = workers_[t.worker];
     if (s.state != worker_state::running)
         return false;
-    if ((s.actions & bit_of(action_kind::send_task)) != 0) { // given to a worker, but not sent yet
-        s.actions = 0;
-        s.task = nullptr;
+    if (!t.sent) { // given to a worker, but not sent yet
+        let_go(s, t);
         t.at = pool_task::place::done;
-        become_free(t.worker, now);
+        if (s.holds == 0) {
+            s.actions = 0;
+            become_free(t.worker, now);
+        }
         return true;
     }
-    if (t.grace <= duration::zero()) {
-        kill(t.worker, kill_reason::cancelled, now);
-    } else {
-        act(t.worker, action_kind::send_stop);
-        s.deadline = std::min(s.deadline, saturated_sum(now, t.grace));
-    }
+    if (&t == s.held.first)
+        stop_first(t.worker, now);
+    else
+        recall(t.worker);
     return false;
 }
 
-bool pool_machine::take_back(unsigned i, time_point now) noexcept {
-    slot& s = workers_[i];
+bool pool_machine::take_back(pool_task& t, time_point now) noexcept {
+    slot& s = workers_[t.worker];
     if (s.state != worker_state::running)
         return false; // it is being killed, and its task with it
-    std::exchange(s.task, nullptr)->at = pool_task::place::done;
-    s.actions = 0; // perhaps it was already to be stopped
-    become_free(i, now);
+    let_go(s, t);
+    t.at = pool_task::place::done;
+    if (s.holds == 0) {
+        s.actions = 0; // perhaps it was already to be stopped
+        become_free(t.worker, now);
+    }
     return true;
 }
 
+void pool_machine::taken_back(unsigned i, time_point now) noexcept {
+    slot& s = workers_[i];
+    WEFT_ASSERT(s.holds > 1 && s.held.last->sent, "a task was taken back that nobody had");
+    pool_task& t = *s.held.last;
+    let_go(s, t);
+    give_back(t);
+    static_cast<void>(now);
+}
+
+void pool_machine::recalled(unsigned i, time_point now) noexcept {
+    slot& s = workers_[i];
+    // If one more has been begun, the first one was answered, and its answer is on the way.
+    if (s.state == worker_state::running && s.to_be_killed && s.holds == 1) {
+        s.to_be_killed = false;
+        kill(i, kill_reason::cancelled, now);
+    }
+    dispatch(now);
+    if (queued_ != 0)
+        grow(now);
+    if (phase_ != phase::open && queued_ == 0)
+        send_idle_home(now);
+}
+
 void pool_machine::drop_pending(time_point now) noexcept {
+    dropping_ = true;
+    for (unsigned i = 0; i != workers(); ++i)
+        recall(i);
     for (task_list& level : queue_) {
         for (pool_task* t = level.first; t != nullptr;) {
             pool_task* next = t->next;
@@ -219,11 +253,13 @@ void pool_machine::preparation_failed(unsigned i, std::string error, time_point 
 
 void pool_machine::finished(unsigned i, bool with_error, time_point now) noexcept {
     slot& s = workers_[i];
-    if (s.task == nullptr) {
+    if (s.held.first == nullptr || !s.held.first->sent) {
         misbehaved(i, now);
         return;
     }
-    pool_task& t = *std::exchange(s.task, nullptr);
+    pool_task& t = *s.held.first;
+    let_go(s, t);
+    note_time(now - t.since);
     ++s.tasks_done;
     deaths_.clear();
     if (with_error)
@@ -231,14 +267,24 @@ void pool_machine::finished(unsigned i, bool with_error, time_point now) noexcep
     else
         ++done_;
     s.actions &= static_cast<std::uint8_t>(~bit_of(action_kind::send_stop));
+    s.to_be_killed = false;
     complete(t, task_outcome::finished);
     if (s.state != worker_state::running)
         return; // it is being killed; the result was faster
     s.deadline = never;
-    if (limits_.tasks_per_worker != 0 && s.tasks_done >= limits_.tasks_per_worker)
+    if (pool_task* next = s.held.first; next != nullptr) {
+        next->since = now;
+        s.recall_at = s.holds > 1 ? saturated_sum(now, unhurried) : never;
+        if (next->sent && next->cancel_asked)
+            stop_first(i, now);
+        else if (next->sent && asked_)
+            act(i, action_kind::send_stop);
+        look_ahead(i, now);
+    } else if (limits_.tasks_per_worker != 0 && s.tasks_done >= limits_.tasks_per_worker) {
         go_home(i, now);
-    else
+    } else {
         become_free(i, now);
+    }
 }
 
 void pool_machine::misbehaved(unsigned i, time_point now) noexcept {
@@ -246,8 +292,8 @@ void pool_machine::misbehaved(unsigned i, time_point now) noexcept {
         kill(i, kill_reason::nonsense, now);
 }
 
-void pool_machine::died(unsigned i, std::shared_ptr<const worker_end> end,
-                        time_point now) noexcept {
+void pool_machine::died(unsigned i, std::shared_ptr<const worker_end> end, time_point now,
+                        bool begun) noexcept {
     slot& s = workers_[i];
     WEFT_ASSERT(s.pid != 0, "a worker died that wasn't there");
     const worker_state before = s.state;
@@ -255,7 +301,17 @@ void pool_machine::died(unsigned i, std::shared_ptr<const worker_end> end,
     const int pid = s.pid;
     if (before == worker_state::idle)
         idle_remove(i);
-    pool_task* t = std::exchange(s.task, nullptr);
+    pool_task* t = s.held.first;
+    if (t != nullptr) {
+        begun = begun && t->sent;
+        while (s.held.last != t) {
+            pool_task& ahead = *s.held.last;
+            let_go(s, ahead);
+            give_back(ahead);
+        }
+        let_go(s, *t);
+    }
+    s.to_be_killed = false;
     s.pid = 0;
     s.tasks_done = 0;
     const bool was_ready = std::exchange(s.was_ready, false);
@@ -278,14 +334,18 @@ void pool_machine::died(unsigned i, std::shared_ptr<const worker_end> end,
         t->pid = pid;
         t->end = end;
         t->ran_for = now - t->since;
-        if (too_much) {
+        if (!begun) {
+            give_back(*t);
+        } else if (too_much) {
             complete(*t, t->cancel_asked ? task_outcome::stopped : task_outcome::broken);
-        } else if (why == kill_reason::ended || why == kill_reason::cancelled) {
+        } else if (why == kill_reason::ended ||
+                   (why == kill_reason::cancelled && (t->cancel_asked || asked_))) {
             complete(*t, t->cancel_asked ? task_outcome::stopped
                          : broken_       ? task_outcome::broken
                                          : task_outcome::terminated);
         } else if (t->retries != 0 && !t->cancel_asked && phase_ != phase::ending && !asked_) {
             --t->retries;
+            t->sent = false;
             t->at = pool_task::place::queue;
             queue_[t->priority].push_front(*t);
             ++queued_;
@@ -351,13 +411,17 @@ void pool_machine::advance(time_point now) noexcept {
             s.spawn_at = never;
             vacancies_ = true;
             grow(now);
-        } else if (now >= s.deadline) {
+        } else if (now >= s.recall_at && s.state == worker_state::running) {
+            s.recall_at = saturated_sum(now, unhurried);
+            recall(i);
+        }
+        if (now >= s.deadline) {
             switch (s.state) {
             case worker_state::starting:
                 kill(i, kill_reason::late_start, now);
                 break;
             case worker_state::running:
-                kill(i, kill_reason::cancelled, now);
+                kill_for_first(i, now);
                 break;
             case worker_state::leaving:
                 kill(i, kill_reason::late_quit, now);
@@ -394,9 +458,15 @@ std::optional<pool_machine::action> pool_machine::next() noexcept {
         slot& s = workers_[i];
         if (s.actions == 0)
             continue;
-        auto lowest = static_cast<unsigned>(std::countr_zero(s.actions));
-        s.actions &= static_cast<std::uint8_t>(s.actions - 1u);
-        return action{static_cast<action_kind>(lowest), i, s.task};
+        auto what = static_cast<action_kind>(std::countr_zero(s.actions));
+        pool_task* t = s.held.first;
+        if (what == action_kind::send_task) {
+            t = std::exchange(s.unsent, s.unsent->next);
+            t->sent = true;
+        }
+        if (what != action_kind::send_task || s.unsent == nullptr)
+            s.actions &= static_cast<std::uint8_t>(s.actions - 1u);
+        return action{what, i, t};
     }
     return std::nullopt;
 }
@@ -404,8 +474,8 @@ std::optional<pool_machine::action> pool_machine::next() noexcept {
 time_point pool_machine::next_deadline() const noexcept {
     time_point earliest = std::min(ask_at_, kill_at_);
     for (const slot& s : workers_)
-        earliest =
-            std::min({earliest, s.deadline, s.state == worker_state::absent ? s.spawn_at : never});
+        earliest = std::min({earliest, s.deadline, s.recall_at,
+                             s.state == worker_state::absent ? s.spawn_at : never});
     if (shortage_since_ != never && queued_ != 0)
         earliest = std::min(earliest, saturated_sum(shortage_since_, limits_.start_deadline));
     return earliest;
@@ -421,7 +491,9 @@ bool pool_machine::closed() const noexcept {
 
 pool_machine::worker_view pool_machine::worker(unsigned i) const noexcept {
     const slot& s = workers_[i];
-    return {s.state, s.pid, s.tasks_done, s.since, s.task == nullptr ? 0 : s.task->tag};
+    const pool_task* t = s.held.first;
+    return {s.state, s.pid, s.tasks_done, t == nullptr ? s.since : t->since,
+            t == nullptr ? 0 : t->tag};
 }
 
 // --- Inside --------------------------------------------------------------------------------------
@@ -433,23 +505,170 @@ void pool_machine::enter(slot& s, worker_state st, time_point now) noexcept {
     s.since = now;
 }
 
+pool_machine::task_list& pool_machine::most_urgent() noexcept {
+    return *std::ranges::find_if(queue_, [](const task_list& l) { return l.first != nullptr; });
+}
+
 void pool_machine::dispatch(time_point now) noexcept {
     while (queued_ != 0 && !idle_.empty()) {
         unsigned i = idle_.back();
         idle_.pop_back();
-        task_list& most_urgent =
-            *std::ranges::find_if(queue_, [](const task_list& l) { return l.first != nullptr; });
-        pool_task& t = *most_urgent.first;
-        most_urgent.remove(t);
-        --queued_;
-        t.at = pool_task::place::worker;
-        t.worker = i;
-        t.since = now;
-        workers_[i].task = &t;
         workers_[i].deadline = never;
         enter(workers_[i], worker_state::running, now);
-        act(i, action_kind::send_task);
+        give(i, *most_urgent().first, now);
     }
+    if (queued_ != 0 && limits_.look_ahead != 0 && !no_room_ahead_)
+        look_ahead(now);
+}
+
+void pool_machine::give(unsigned i, pool_task& t, time_point now) noexcept {
+    slot& s = workers_[i];
+    queue_[t.priority].remove(t);
+    --queued_;
+    t.at = pool_task::place::worker;
+    t.worker = i;
+    t.since = now;
+    t.sent = false;
+    s.held.push_back(t);
+    if (s.unsent == nullptr)
+        s.unsent = &t;
+    if (++s.holds > 1) {
+        ++ahead_;
+        if (s.holds == 2)
+            s.recall_at = saturated_sum(s.held.first->since, unhurried);
+    }
+    act(i, action_kind::send_task);
+}
+
+// Out of its worker's hands, and into nobody's.
+void pool_machine::let_go(slot& s, pool_task& t) noexcept {
+    if (s.unsent == &t)
+        s.unsent = t.next;
+    s.held.remove(t);
+    if (--s.holds != 0)
+        --ahead_;
+    if (s.holds < 2)
+        s.recall_at = never;
+    if (s.unsent == nullptr)
+        s.actions &= static_cast<std::uint8_t>(~bit_of(action_kind::send_task));
+    no_room_ahead_ = false;
+}
+
+// A task that a worker had and didn't begin waits as before.
+void pool_machine::give_back(pool_task& t) noexcept {
+    t.sent = false;
+    if (t.cancel_asked || (dropping_ && t.droppable)) {
+        complete(t, task_outcome::stopped);
+    } else if (phase_ == phase::ending || asked_) {
+        complete(t, broken_ ? task_outcome::broken : task_outcome::terminated);
+    } else {
+        t.at = pool_task::place::queue;
+        queue_[t.priority].push_front(t);
+        ++queued_;
+    }
+}
+
+// --- Looking ahead -------------------------------------------------------------------------------
+
+void pool_machine::note_time(duration d) noexcept {
+    typical_ += (std::clamp(d, duration::zero(), slowest) - typical_) / 4;
+}
+
+// How many tasks a worker may hold beyond the one that it runs.
+unsigned pool_machine::ahead_now() const noexcept {
+    if (typical_ >= unhurried)
+        return 0;
+    auto n = work_ahead / std::max(typical_, duration(1));
+    return static_cast<unsigned>(std::clamp<std::int64_t>(n, 1, limits_.look_ahead));
+}
+
+bool pool_machine::may_look_ahead(const slot& s, const pool_task& t, unsigned ahead,
+                                  time_point now) const noexcept {
+    if (s.state != worker_state::running || s.holds > ahead || asked_ || s.to_be_killed ||
+        (s.actions & bit_of(action_kind::recall)) != 0)
+        return false;
+    const pool_task& first = *s.held.first;
+    return !first.cancel_asked && !first.bulky && !t.bulky && now - first.since < unhurried &&
+           (s.holds == 1 || s.held.last->priority <= t.priority) &&
+           (limits_.tasks_per_worker == 0 || s.tasks_done + s.holds < limits_.tasks_per_worker);
+}
+
+// To whoever holds least.
+void pool_machine::look_ahead(time_point now) noexcept {
+    const unsigned ahead = ahead_now();
+    while (queued_ != 0 && ahead != 0) {
+        pool_task& t = *most_urgent().first;
+        unsigned best = workers();
+        for (unsigned i = 0; i != workers(); ++i) {
+            if (may_look_ahead(workers_[i], t, ahead, now) &&
+                (best == workers() || workers_[i].holds < workers_[best].holds))
+                best = i;
+        }
+        if (best == workers()) {
+            no_room_ahead_ = true;
+            return;
+        }
+        give(best, t, now);
+    }
+}
+
+void pool_machine::look_ahead(unsigned i, time_point now) noexcept {
+    if (limits_.look_ahead == 0 || queued_ == 0)
+        return;
+    const unsigned ahead = ahead_now();
+    while (queued_ != 0 && ahead != 0) {
+        pool_task& t = *most_urgent().first;
+        if (!may_look_ahead(workers_[i], t, ahead, now))
+            break;
+        give(i, t, now);
+    }
+    no_room_ahead_ = queued_ != 0; // of the others nothing new is known
+}
+
+// What it was to be sent, and what it hasn't begun.
+void pool_machine::recall(unsigned i) noexcept {
+    slot& s = workers_[i];
+    if (s.holds < 2)
+        return;
+    while (s.held.last != s.held.first && !s.held.last->sent) {
+        pool_task& t = *s.held.last;
+        let_go(s, t);
+        give_back(t);
+    }
+    if (s.holds > 1 && s.state == worker_state::running)
+        act(i, action_kind::recall);
+}
+
+void pool_machine::recall_less_urgent(std::uint8_t priority) noexcept {
+    for (unsigned i = 0; i != workers(); ++i) {
+        const slot& s = workers_[i];
+        if (s.holds > 1 && s.held.last->priority > priority)
+            recall(i);
+    }
+}
+
+// The task that it runs is to be stopped.
+void pool_machine::stop_first(unsigned i, time_point now) noexcept {
+    slot& s = workers_[i];
+    const pool_task& t = *s.held.first;
+    if (t.grace <= duration::zero()) {
+        kill_for_first(i, now);
+        return;
+    }
+    act(i, action_kind::send_stop);
+    s.deadline = std::min(s.deadline, saturated_sum(now, t.grace));
+    recall(i);
+}
+
+// The worker's end is only for the task that it runs: those behind it are taken away before. If it
+// has begun one of them meanwhile, the first is done, and nothing is left to be stopped.
+void pool_machine::kill_for_first(unsigned i, time_point now) noexcept {
+    slot& s = workers_[i];
+    recall(i);
+    if (s.holds == 1 || std::exchange(s.to_be_killed, true))
+        kill(i, kill_reason::cancelled, now);
+    else
+        s.deadline = saturated_sum(now, unhurried * 10);
 }
 
 // Ready, or ready again: takes the next task, waits for one, or goes home.
@@ -458,6 +677,7 @@ void pool_machine::become_free(unsigned i, time_point now) noexcept {
     if (s.state == worker_state::idle)
         idle_remove(i);
     enter(s, worker_state::idle, now);
+    no_room_ahead_ = false;
     if (needs_workers()) {
         s.deadline = saturated_sum(now, limits_.idle_time);
         idle_.push_back(i);
@@ -548,7 +768,7 @@ void pool_machine::kill(unsigned i, kill_reason why, time_point now) noexcept {
     if (s.state == worker_state::idle)
         idle_remove(i);
     s.reason = why;
-    s.deadline = never;
+    s.deadline = s.recall_at = never;
     s.actions = 0;
     enter(s, worker_state::dying, now);
     act(i, action_kind::kill);
@@ -659,6 +879,7 @@ void pool_machine::ask_everybody(time_point now) noexcept {
     fail_queue(broken_ ? task_outcome::broken : task_outcome::terminated);
     for (unsigned i = 0; i != workers(); ++i) {
         forget_start(i, now);
+        recall(i);
         if (workers_[i].state == worker_state::running)
             act(i, action_kind::send_stop); // the kill comes at kill_at_
     }

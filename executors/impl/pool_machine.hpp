@@ -7,6 +7,12 @@
 // -> ... A task is queued, then running, then done; a task that may be retried goes back to the
 // head of the queue.
 //
+// When nobody is idle and tasks take much less time than a millisecond, a worker is given the next
+// ones before it has answered, so that it doesn't wait for us in between. It takes them one at a
+// time; until it does, they can be taken back. That happens when the one before takes long, when
+// something more urgent comes, when it is to be stopped, and when the worker dies: they go back to
+// the head of the queue, as if nobody had had them.
+//
 // Threads:      one at a time.
 // Cancellation: cancel() withdraws a queued task at once; a running one is asked, and its worker
 //               killed after the grace.
@@ -44,6 +50,8 @@ public:
         duration stop_grace = std::chrono::seconds(5);
         unsigned deaths = 5; // without a finished task between them
         duration deaths_within = std::chrono::seconds(10);
+        /// So many tasks may be with a worker beyond the one that it runs.
+        unsigned look_ahead = 0;
     };
 
     enum class worker_state : std::uint8_t { absent, starting, idle, running, leaving, dying };
@@ -60,6 +68,7 @@ public:
         complete, // task: tell its owner; the machine has forgotten it
         spawn,    // worker: then spawned() or spawn_failed()
         send_task,
+        recall, // worker: what it hasn't begun; taken_back() from the last on, then recalled()
         send_stop,
         send_quit,
         send_term, // worker: SIGTERM
@@ -84,7 +93,11 @@ public:
 
     /// Nobody wants the task that a worker was to be sent, and it wasn't. True: the machine has
     /// forgotten it. False: it is still to be completed.
-    [[nodiscard]] bool take_back(unsigned worker, time_point now) noexcept;
+    [[nodiscard]] bool take_back(pool_task& t, time_point now) noexcept;
+    /// The last one that the worker was sent: it hasn't begun, and won't.
+    void taken_back(unsigned worker, time_point now) noexcept;
+    /// What it hasn't begun was taken back, and what it has answered is known.
+    void recalled(unsigned worker, time_point now) noexcept;
     /// Tasks that wait and may be dropped count as stopped.
     void drop_pending(time_point now) noexcept;
 
@@ -101,9 +114,10 @@ public:
     void finished(unsigned worker, bool with_error, time_point now) noexcept;
     /// The worker talks nonsense, or has closed its channel.
     void misbehaved(unsigned worker, time_point now) noexcept;
-    /// The worker has ended, and nothing of what it sent is on the way any more.
-    /// Null: nothing is known of how.
-    void died(unsigned worker, std::shared_ptr<const worker_end> end, time_point now) noexcept;
+    /// The worker has ended, and nothing of what it sent is on the way any more. Null: nothing is
+    /// known of how. Whether it had begun the first task that it held.
+    void died(unsigned worker, std::shared_ptr<const worker_end> end, time_point now,
+              bool begun = true) noexcept;
 
     /// No new tasks; accepted ones are done. At `ask_at` those still queued fail and those still
     /// running are asked to stop; at `kill_at` the workers are killed.
@@ -126,7 +140,13 @@ public:
 
     [[nodiscard]] worker_view worker(unsigned i) const noexcept;
     /// What it is running, or null.
-    [[nodiscard]] pool_task* task_of(unsigned i) const noexcept { return workers_[i].task; }
+    [[nodiscard]] pool_task* task_of(unsigned i) const noexcept { return workers_[i].held.first; }
+    /// The one that it was sent last, if that isn't the one that it is running.
+    [[nodiscard]] pool_task* last_ahead_of(unsigned i) const noexcept {
+        const slot& s = workers_[i];
+        pool_task* last = s.held.last;
+        return last == s.held.first || !last->sent ? nullptr : last;
+    }
     /// Whether it is to be killed, or was, for another reason than that its channel has ended,
     /// which may be the first that is seen of its death.
     [[nodiscard]] bool is_being_killed(unsigned i) const noexcept {
@@ -136,7 +156,8 @@ public:
     [[nodiscard]] unsigned workers() const noexcept {
         return static_cast<unsigned>(workers_.size());
     }
-    [[nodiscard]] std::size_t queued() const noexcept { return queued_; }
+    /// Those that wait, some of them with a worker.
+    [[nodiscard]] std::size_t queued() const noexcept { return queued_ + ahead_; }
     [[nodiscard]] std::uint64_t done() const noexcept { return done_; }
     [[nodiscard]] std::uint64_t failed() const noexcept { return failed_; }
     [[nodiscard]] std::uint64_t respawned() const noexcept { return respawned_; }
@@ -145,6 +166,8 @@ public:
     [[nodiscard]] std::string reason() const;
 
 private:
+    static constexpr duration unhurried = std::chrono::milliseconds(1);
+    static constexpr duration slowest = 16 * unhurried; // all that is slower is the same
     enum class phase : std::uint8_t { open, closing, ending };
     enum class break_reason : std::uint8_t {
         none,
@@ -166,6 +189,13 @@ private:
         ended
     };
 
+    struct task_list {
+        pool_task* first = nullptr;
+        pool_task* last = nullptr;
+        void push_back(pool_task& t) noexcept;
+        void push_front(pool_task& t) noexcept;
+        void remove(pool_task& t) noexcept;
+    };
     struct slot {
         worker_state state = worker_state::absent;
         kill_reason reason = kill_reason::none;
@@ -175,23 +205,34 @@ private:
         std::uint8_t actions = 0; // bits by action_kind
         int pid = 0;
         std::uint64_t tasks_done = 0;
-        pool_task* task = nullptr;
+        task_list held;              // the first is running, or about to
+        unsigned holds = 0;          // so many
+        pool_task* unsent = nullptr; // of those, the first that wasn't handed out
+        bool to_be_killed = false;   // when what it hasn't begun was taken back
         time_point since = {};
-        time_point deadline = never; // of the start, the grace, or the quitting
-        time_point spawn_at = never; // when an absent one is to be spawned
+        time_point deadline = never;  // of the start, the grace, or the quitting
+        time_point recall_at = never; // the first takes so long that the others don't wait for it
+        time_point spawn_at = never;  // when an absent one is to be spawned
         duration back_off = {};
-    };
-    struct task_list {
-        pool_task* first = nullptr;
-        pool_task* last = nullptr;
-        void push_back(pool_task& t) noexcept;
-        void push_front(pool_task& t) noexcept;
-        void remove(pool_task& t) noexcept;
     };
 
     void act(unsigned i, action_kind k) noexcept;
     void enter(slot& s, worker_state st, time_point now) noexcept;
     void dispatch(time_point now) noexcept;
+    [[nodiscard]] task_list& most_urgent() noexcept;
+    void give(unsigned i, pool_task& t, time_point now) noexcept;
+    [[nodiscard]] unsigned ahead_now() const noexcept;
+    [[nodiscard]] bool may_look_ahead(const slot& s, const pool_task& t, unsigned ahead,
+                                      time_point now) const noexcept;
+    void look_ahead(time_point now) noexcept;
+    void look_ahead(unsigned i, time_point now) noexcept;
+    void let_go(slot& s, pool_task& t) noexcept;
+    void give_back(pool_task& t) noexcept;
+    void recall(unsigned i) noexcept;
+    void recall_less_urgent(std::uint8_t priority) noexcept;
+    void stop_first(unsigned i, time_point now) noexcept;
+    void kill_for_first(unsigned i, time_point now) noexcept;
+    void note_time(duration d) noexcept;
     void become_free(unsigned i, time_point now) noexcept;
     void want(unsigned i, time_point now) noexcept;
     void grow(time_point now) noexcept;
@@ -219,6 +260,8 @@ private:
     std::array<task_list, task_priorities> queue_; // the most urgent first
     task_list completed_;                          // to be told
     std::size_t queued_ = 0;
+    std::size_t ahead_ = 0;      // with workers that run another one
+    duration typical_ = slowest; // how long a task takes
     std::uint64_t next_id_ = 1;
     std::uint64_t done_ = 0, failed_ = 0, respawned_ = 0;
     unsigned failed_starts_ = 0; // in a row
@@ -227,7 +270,9 @@ private:
     time_point ask_at_ = never, kill_at_ = never;
     phase phase_ = phase::open;
     bool started_ = false;
-    bool vacancies_ = true; // false: nobody is absent, so far as is known
+    bool dropping_ = false;      // nobody waits for what may be dropped
+    bool no_room_ahead_ = false; // nobody may be given a further task, so far as is known
+    bool vacancies_ = true;      // false: nobody is absent, so far as is known
     bool ever_ready_ = false;
     bool asked_ = false; // shutting down, and ask_at_ has passed
     bool broken_ = false;

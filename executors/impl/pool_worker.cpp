@@ -108,8 +108,8 @@ private:
 
 class pool_worker {
 public:
-    pool_worker(int parent, int tasks, int control)
-        : link_(tasks), watcher_(parent, control, desk_) {}
+    pool_worker(int parent, int tasks, int control, int memory)
+        : link_(tasks, memory), watcher_(parent, control, desk_) {}
 
     int run() {
         close_gate(); // nothing that tasks mustn't have is needed from here on
@@ -172,11 +172,11 @@ private:
 
 int run_pool_worker(int parent, std::span<const int> descriptors) {
     ipc::detail::prepare_traces();
-    pool_worker worker(parent, descriptors[0], descriptors[1]);
+    pool_worker worker(parent, descriptors[0], descriptors[1], descriptors[2]);
     return worker.run();
 }
 
-const ipc::detail::worker_role role("pool", 2, run_pool_worker);
+const ipc::detail::worker_role role("pool", 3, run_pool_worker);
 
 } // namespace
 

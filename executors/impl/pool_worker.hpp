@@ -5,13 +5,14 @@
 // Threads:      two. Cancellation: a stop reaches the function through its std::stop_token.
 // Errors:       whatever a task throws is that task's error. If the parent is gone or its channel,
 //               the process ends.
-// Cost:         a task costs one receive and one send. Source: none.
+// Cost:         see worker_link.hpp. Source: none.
 #pragma once
 #include <weft/ipc/detail/worker_role.hpp>
 
 namespace weft::detail {
 
-/// The role of pool workers. Its descriptors: the task channel, the control channel.
+/// The role of pool workers. Its descriptors: the stream, the control channel, the memory of its
+/// lanes.
 [[nodiscard]] const ipc::detail::worker_role& pool_worker_role() noexcept;
 
 } // namespace weft::detail

@@ -3,13 +3,17 @@
 
 #include "pool_hub.hpp"
 
+#include <weft/runtime/detail/futex.hpp>
 #include <weft/runtime/detail/request_operation.hpp>
 #include <weft/runtime/error.hpp>
 #include <weft/runtime/spawn.hpp>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <csignal>
+#include <cstring>
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -26,20 +30,37 @@ std::pair<descriptor, descriptor> socket_pair(int type) {
     return {descriptor(ends[0]), descriptor(ends[1])};
 }
 
+descriptor copy_of(int fd) {
+    descriptor d(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
+    if (!d)
+        throw_errno(errno, "fcntl F_DUPFD_CLOEXEC", "for a worker");
+    return d;
+}
+
+// Until the kernel says otherwise.
+std::atomic<bool> ring_waits_for_words{true};
+
+constexpr auto wake_word_of_lane = [](futex_word& word, unsigned n) noexcept {
+    futex_wake(word, static_cast<int>(n));
+};
+
 } // namespace
 
 worker_channel::worker_channel(pool_hub& hub, loop& l, unsigned index)
     : hub_(hub), loop_(l), index_(index), receive_(*this, received), send_(*this, sent),
-      end_(*this, ended) {}
+      end_(*this, ended), bell_(*this, rung) {}
 
 void worker_channel::open() {
     auto [tasks, tasks_there] = socket_pair(SOCK_STREAM);
     auto [control, control_there] = socket_pair(SOCK_SEQPACKET);
+    ipc::shared_memory memory = make_worker_memory();
     std::vector<descriptor> theirs;
     theirs.push_back(std::move(tasks_there));
     theirs.push_back(std::move(control_there));
+    theirs.push_back(copy_of(memory.fd()));
     tasks_ = std::move(tasks);
     control_ = std::move(control);
+    memory_ = std::move(memory);
     try {
         begin_start(std::move(theirs));
     } catch (...) {
@@ -127,18 +148,26 @@ void worker_channel::started(ipc::detail::child c) noexcept {
             static_cast<void>(stderr_);
         }
     }
+    lanes_ = &lanes_in(memory_);
+    sent_ = unanswered_ = received_ = 0;
     assembler_ = frame_assembler();
     status_ = ipc::exit_status();
-    dead_ = false;
+    dead_ = garbled_ = awaits_stream_ = hears_frames_ = false;
     contact_ = true;
+    // Relaxed: a hint, and who comes too late is told by the kernel as well.
+    if (!contains(loop_.options().features, ring_futexes) ||
+        !ring_waits_for_words.load(std::memory_order_relaxed))
+        hear_frames();
     receive();
     watch();
+    hub_.look_soon();
     close_if_quiet();
 }
 
 void worker_channel::not_started() noexcept {
     tasks_.reset();
     control_.reset();
+    memory_.close();
     stderr_.reset();
     start_ = worker_start();
 }
@@ -151,23 +180,52 @@ void worker_channel::prepare(std::span<const std::byte> call) noexcept {
         contact_lost();
         return;
     }
-    finish_frame(preparation_, frame_kind::initialise, 0);
-    unsent_ = preparation_.bytes();
-    send_rest();
+    put(frame_kind::initialise, 0, preparation_);
 }
 
 void worker_channel::send_task(pool_request& call) noexcept {
-    sending_ = &call;
-    finish_frame(call.message_, frame_kind::task, call.id);
-    unsent_ = call.message_.bytes();
-    send_rest();
+    put(frame_kind::task, call.id, call.message_);
 }
 
 void worker_channel::send_quit() noexcept {
-    quit_ = frame_header();
-    quit_.kind = frame_kind::quit;
-    unsent_ = std::as_bytes(std::span(&quit_, 1));
-    send_rest();
+    lane_slot& s = lanes_->tasks[sent_++ % worker_memory::slots];
+    write_slot(s, frame_kind::quit, 0, 0, {});
+    s.word.fill();
+    lanes_->worker_bell.ring_all(wake_word_of_lane);
+}
+
+// A slot is free: the pool sends no more than there are before it has answers.
+void worker_channel::put(frame_kind kind, std::uint64_t task, ipc::byte_buffer& message) noexcept {
+    auto payload = message.bytes().subspan(sizeof(frame_header));
+    const bool streamed = payload.size() > lane_slot::room;
+    lane_slot& s = lanes_->tasks[sent_++ % worker_memory::slots];
+    ++unanswered_;
+    write_slot(s, kind, task, streamed ? by_stream : std::uint16_t{0}, payload);
+    s.word.fill();
+    if (unanswered_ == 1)
+        note_first();
+    lanes_->worker_bell.ring_all(wake_word_of_lane);
+    if (streamed) {
+        finish_frame(message, kind, task);
+        unsent_ = message.bytes();
+        send_rest();
+    }
+    hub_.look_soon();
+}
+
+void worker_channel::note_first() noexcept {
+    first_word_.store(unanswered_ == 0
+                          ? nullptr
+                          : &lanes_->tasks[(sent_ - unanswered_) % worker_memory::slots].word,
+                      std::memory_order_relaxed);
+}
+
+bool worker_channel::withdraw_last() noexcept {
+    if (unanswered_ < 2 || !lanes_->tasks[(sent_ - 1) % worker_memory::slots].word.withdraw())
+        return false;
+    --sent_;
+    --unanswered_;
+    return true;
 }
 
 void worker_channel::send_stop(std::uint64_t task) noexcept {
@@ -182,7 +240,86 @@ void worker_channel::send_term() noexcept { process_.send_signal(SIGTERM); }
 
 void worker_channel::kill() noexcept { process_.send_signal(SIGKILL); }
 
-// --- The task channel ----------------------------------------------------------------------------
+// --- The lanes -----------------------------------------------------------------------------------
+
+bool worker_channel::has_answer() const noexcept {
+    return lanes_ != nullptr && !garbled_ && !in_send_ && !awaits_stream_ &&
+           lanes_->answers[received_ % worker_memory::slots].word.is_full();
+}
+
+bool worker_channel::take_answers() noexcept {
+    bool any = false;
+    try {
+        // What is being sent must stay where it is, however early the answer comes.
+        while (has_answer()) {
+            lane_slot& s = lanes_->answers[received_ % worker_memory::slots];
+            const slot_content c(s);
+            frame f;
+            if (!c.streamed) {
+                f.header = c.header;
+                if (!c.payload.empty())
+                    std::memcpy(f.payload.extend(c.payload.size()), c.payload.data(),
+                                c.payload.size());
+            } else if (!streamed_.empty()) {
+                f = std::move(streamed_.front());
+                streamed_.pop_front();
+            } else {
+                awaits_stream_ = true;
+                break;
+            }
+            ++received_;
+            s.word.clear();
+            lanes_->worker_bell.ring_all(wake_word_of_lane); // it may wait for room
+            any = true;
+            handle(std::move(f));
+        }
+    } catch (...) { // no frame, or no memory for it
+        garbled_ = true;
+        contact_lost();
+    }
+    return any;
+}
+
+bool worker_channel::arm_bell() noexcept {
+    if (lanes_ == nullptr || garbled_ || dead_ || awaits_bell_)
+        return !has_answer();
+    const std::uint32_t seen = lanes_->pool_bell.announce();
+    if (lanes_->answers[received_ % worker_memory::slots].word.is_full_now() && has_answer())
+        return false;
+    if (hears_frames_)
+        return true;
+    try {
+        // As futex_wait(2) wants it: FUTEX2_SIZE_U32, and for all processes.
+        loop_.submit(bell_, {.opcode = opcode::futex_wait,
+                             .fd = 2,
+                             .offset = seen,
+                             .address = address_of(&lanes_->pool_bell.word),
+                             .address3 = 0xffffffff});
+        awaits_bell_ = true;
+    } catch (...) {
+        contact_lost();
+    }
+    return true;
+}
+
+void worker_channel::rung(completion_target& t, std::int32_t result, std::uint32_t) noexcept {
+    worker_channel& c = static_cast<target&>(t).channel;
+    c.awaits_bell_ = false;
+    if (result == -EINVAL) { // the kernel doesn't know the operation
+        ring_waits_for_words.store(false, std::memory_order_relaxed);
+        c.hear_frames();
+    }
+    c.hub_.was_woken();
+    c.close_if_quiet();
+}
+
+void worker_channel::hear_frames() noexcept {
+    hears_frames_ = true;
+    // Relaxed: who hasn't seen it in time wakes us in vain, and we look once more after this.
+    lanes_->pool_hears_frames.store(1, std::memory_order_relaxed);
+}
+
+// --- The stream ----------------------------------------------------------------------------------
 
 void worker_channel::receive() noexcept {
     try {
@@ -203,8 +340,14 @@ void worker_channel::received(completion_target& t, std::int32_t result, std::ui
     if (result > 0 && c.contact_) {
         try {
             c.assembler_.commit(static_cast<std::size_t>(result));
-            while (auto f = c.assembler_.take())
-                c.handle(std::move(*f));
+            while (auto f = c.assembler_.take()) {
+                if (f->header.kind != frame_kind::bell)
+                    c.streamed_.push_back(std::move(*f));
+                if (c.streamed_.size() > worker_memory::slots)
+                    throw protocol_error("a worker sends what it has no slots for");
+            }
+            c.awaits_stream_ = false;
+            c.hub_.was_woken();
         } catch (...) { // no frame, or no memory for it
             c.contact_lost();
         }
@@ -228,10 +371,11 @@ void worker_channel::handle(frame f) {
     }
     case frame_kind::result:
     case frame_kind::error:
-        if (in_send_) // it has read everything: the completion of our send is on its way
-            early_answer_ = std::move(f);
-        else
-            hub_.worker_answered(index_, std::move(f));
+        if (unanswered_ == 0)
+            throw protocol_error("a worker answers what it wasn't asked");
+        --unanswered_;
+        note_first();
+        hub_.worker_answered(index_, std::move(f));
         break;
     default:
         throw protocol_error("a worker sent what only a pool sends");
@@ -257,7 +401,6 @@ void worker_channel::send_rest() noexcept {
                              .operation_flags = MSG_NOSIGNAL});
         in_send_ = true;
     } catch (...) {
-        sent_all();
         contact_lost();
     }
 }
@@ -271,20 +414,11 @@ void worker_channel::sent(completion_target& t, std::int32_t result, std::uint32
     if (!failed && !c.unsent_.empty()) {
         c.send_rest();
     } else {
-        c.sent_all();
         if (failed)
             c.contact_lost();
-        else if (c.early_answer_)
-            c.hub_.worker_answered(c.index_,
-                                   std::move(*std::exchange(c.early_answer_, std::nullopt)));
+        c.hub_.look_soon();
     }
     c.close_if_quiet();
-}
-
-void worker_channel::sent_all() noexcept {
-    if (pool_request* call = std::exchange(sending_, nullptr);
-        call != nullptr && call->retries == 0)
-        call->message_ = ipc::byte_buffer(); // nobody needs the arguments again
 }
 
 // --- The process ---------------------------------------------------------------------------------
@@ -322,13 +456,24 @@ void worker_channel::note_end() noexcept {
     // Somebody else may hold the worker's end of the channel: a process that it started. What lies
     // in our end can still be read after this, and then the stream ends.
     ::shutdown(tasks_.get(), SHUT_RDWR);
+    lanes_->pool_bell.word.fetch_add(2, std::memory_order_relaxed); // whatever it has left there
+    futex_wake(lanes_->pool_bell.word, everybody);
 }
 
 void worker_channel::close_if_quiet() noexcept {
-    if (!dead_ || receiving_ || in_send_ || watching_ || !tasks_)
+    if (!dead_ || receiving_ || in_send_ || watching_ || awaits_bell_ || !tasks_)
         return;
-    early_answer_.reset();
+    take_answers();
+    const bool begun = has_begun();
     contact_ = false;
+    streamed_.clear();
+    unanswered_ = 0;
+    {
+        auto held = hub_.hold(); // who looks whether it has begun
+        first_word_.store(nullptr, std::memory_order_relaxed);
+        lanes_ = nullptr;
+        memory_.close();
+    }
     tasks_.reset();
     control_.reset();
     process_ = ipc::detail::child();
@@ -338,7 +483,7 @@ void worker_channel::close_if_quiet() noexcept {
     if (stderr_)
         end.last_words = std::exchange(stderr_, nullptr)->last_words();
     start_ = worker_start();
-    hub_.worker_died(index_, std::move(end));
+    hub_.worker_died(index_, std::move(end), begun);
 }
 
 } // namespace weft::detail

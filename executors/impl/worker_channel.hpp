@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: MIT
-// One worker process and what connects the pool with it: the task channel, read and written through
-// the ring; the control channel; the pidfd. Death is what the pidfd says. When it has said so, what
-// is still in the channel is read to its end, so an answer that was sent before the death counts.
+// One worker process and what connects the pool with it: the lanes in the memory that both have,
+// the stream for what is larger, the control channel, the pidfd. Death is what the pidfd says. When
+// it has said so, what is still in lanes and stream is read to its end, so an answer that was sent
+// before the death counts.
 //
 // Threads:      the loop's.
 // Cancellation: kill() ends everything that is under way.
 // Errors:       open throws std::system_error, std::bad_alloc. Later ones are told to the hub.
-// Cost:         four requests a task at most: two sends and two receives.
+// Cost:         a system call to wake a worker that sleeps, a request to be woken by it. None while
+//               both are busy, or look out. What goes by the stream is two sends and two receives.
 // Source:       none.
 #pragma once
 #include "pool_frame.hpp"
+#include "worker_lanes.hpp"
 #include "worker_start.hpp"
 #include "worker_stderr.hpp"
 
@@ -17,7 +20,8 @@
 #include <weft/runtime/descriptor.hpp>
 #include <weft/runtime/loop.hpp>
 
-#include <optional>
+#include <atomic>
+#include <deque>
 
 namespace weft::detail {
 
@@ -41,6 +45,21 @@ public:
     void send_term() noexcept;
     void kill() noexcept;
 
+    /// Takes back the last task that it was sent. False: it has begun with it.
+    [[nodiscard]] bool withdraw_last() noexcept;
+    /// Hands what it has sent to the hub. Gives whether that was anything.
+    bool take_answers() noexcept;
+    /// Whether there is something for take_answers().
+    [[nodiscard]] bool has_answer() const noexcept;
+    [[nodiscard]] bool expects_answer() const noexcept { return unanswered_ != 0; }
+    /// Whether it has begun with the first task that it holds. For who holds the hub's lock.
+    [[nodiscard]] bool has_begun() const noexcept {
+        const lane_word<>* w = first_word_.load(std::memory_order_relaxed); // there until unlocked
+        return w != nullptr && !w->was_left();
+    }
+    /// Sees to it that the hub looks when something comes. False: it has come already.
+    [[nodiscard]] bool arm_bell() noexcept;
+
 private:
     struct target : completion_target {
         target(worker_channel& c, function f) noexcept : completion_target(f), channel(c) {}
@@ -56,6 +75,7 @@ private:
     static void received(completion_target& t, std::int32_t result, std::uint32_t flags) noexcept;
     static void sent(completion_target& t, std::int32_t result, std::uint32_t flags) noexcept;
     static void ended(completion_target& t, std::int32_t result, std::uint32_t flags) noexcept;
+    static void rung(completion_target& t, std::int32_t result, std::uint32_t flags) noexcept;
 
     void receive() noexcept;
     void send_rest() noexcept;
@@ -63,28 +83,38 @@ private:
     void note_end() noexcept;
     void handle(frame f);
     void contact_lost() noexcept;
-    void sent_all() noexcept;
+    void put(frame_kind kind, std::uint64_t task, ipc::byte_buffer& message) noexcept;
+    void note_first() noexcept;
+    void hear_frames() noexcept;
     void close_if_quiet() noexcept;
 
     pool_hub& hub_;
     loop& loop_;
     unsigned index_;
-    target receive_, send_, end_;
+    target receive_, send_, end_, bell_;
     worker_start start_;
     std::shared_ptr<worker_stderr> stderr_;
     ipc::detail::child process_;
     descriptor tasks_, control_;
+    ipc::shared_memory memory_;
+    worker_memory* lanes_ = nullptr;
+    unsigned sent_ = 0;       // what was put into its lane, and not taken back
+    unsigned unanswered_ = 0; // of those, what wasn't answered
+    unsigned received_ = 0;
+    std::atomic<const lane_word<>*> first_word_{nullptr}; // of the first that wasn't answered
     frame_assembler assembler_;
-    frame_header quit_;
+    std::deque<frame> streamed_; // those whose slots say so weren't looked at yet
     ipc::byte_buffer preparation_;
     std::span<const std::byte> unsent_;
-    pool_request* sending_ = nullptr;
-    std::optional<frame> early_answer_; // came before the completion of the send that it answers
     ipc::exit_status status_;
     bool receiving_ = false;
     bool in_send_ = false;
     bool watching_ = false;
-    bool contact_ = false; // the task channel is of use
+    bool awaits_bell_ = false;   // by a request
+    bool hears_frames_ = false;  // instead
+    bool awaits_stream_ = false; // for what a slot says is in it
+    bool contact_ = false;       // the stream is of use
+    bool garbled_ = false;       // the lanes aren't
     bool dead_ = false;
 };
 

@@ -118,7 +118,9 @@ TEST_CASE("frame_assembler: bytes that are no frame are protocol_error") {
     CHECK_FALSE(refuses([](frame_header&) {}));
     CHECK(refuses([](frame_header& h) { h.magic = 1; }));
     CHECK(refuses([](frame_header& h) { h.kind = static_cast<frame_kind>(0); }));
-    CHECK(refuses([](frame_header& h) { h.kind = static_cast<frame_kind>(7); }));
+    CHECK(refuses([](frame_header& h) {
+        h.kind = static_cast<frame_kind>(static_cast<int>(last_frame_kind) + 1);
+    }));
     CHECK(refuses([](frame_header& h) { h.stop_seen = 2; }));
     CHECK(refuses([](frame_header& h) { h.unused = 1; }));
 }

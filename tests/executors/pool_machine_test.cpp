@@ -57,6 +57,17 @@ struct bench {
             case kind::send_task:
                 sent.push_back(a->task);
                 break;
+            case kind::recall:
+                ++recalls;
+                while (m.last_ahead_of(a->worker) != nullptr &&
+                       begun.count(m.last_ahead_of(a->worker)) == 0)
+                    m.taken_back(a->worker, now);
+                while (answered_early != 0) {
+                    --answered_early;
+                    m.finished(a->worker, false, now);
+                }
+                m.recalled(a->worker, now);
+                break;
             case kind::send_stop:
                 stops.push_back(a->worker);
                 break;
@@ -108,7 +119,28 @@ struct bench {
     int spawns = 0;
     std::vector<pool_task*> completed, sent;
     std::vector<unsigned> stops, quits, terms, kills;
+    int recalls = 0;
+    int answered_early = 0; // what a recall finds answered
+    std::set<const pool_task*> begun;
 };
+
+// Makes the machine believe that tasks are short.
+void work_briefly(bench& b) {
+    for (int i = 0; i != 40; ++i) {
+        pool_task t;
+        REQUIRE(b.submit(t) == answer::accepted);
+        b.finish(t.worker);
+        REQUIRE(t.outcome == task_outcome::finished);
+    }
+    b.sent.clear();
+    b.completed.clear();
+}
+
+bench with_look_ahead(unsigned workers, unsigned ahead) {
+    auto l = bench::limits(workers, 1000);
+    l.look_ahead = ahead;
+    return bench(l);
+}
 
 } // namespace
 
@@ -780,6 +812,173 @@ TEST_CASE("pool_machine: an initialiser that fails breaks the pool; one that han
 
 // Random events against random pools. Whatever happens, each task has one outcome, and in the end
 // everything ends.
+TEST_CASE("pool_machine: who works briefly is given more than one task, and only then",
+          "[P8][P10]") {
+    bench b = with_look_ahead(1, 2);
+    b.start();
+    pool_task t[5];
+    for (pool_task& each : t)
+        each.grace = 1s;
+    auto submit_all = [&] {
+        for (pool_task& each : t)
+            REQUIRE(b.submit(each) == answer::accepted);
+    };
+    using tasks = std::vector<pool_task*>;
+    auto ends_as = [&](std::vector<task_outcome> wanted) {
+        std::vector<task_outcome> all;
+        for (const pool_task& each : t)
+            all.push_back(each.outcome);
+        return all == wanted;
+    };
+    constexpr auto none = task_outcome::none, finished = task_outcome::finished,
+                   stopped = task_outcome::stopped, lost = task_outcome::lost;
+
+    SECTION("of unknown tasks, one") {
+        submit_all();
+        CHECK(b.sent == tasks{&t[0]});
+    }
+    SECTION("of long tasks, one") {
+        for (int i = 0; i != 20; ++i) {
+            pool_task slow;
+            REQUIRE(b.submit(slow) == answer::accepted);
+            b.pass(2ms);
+            b.finish(0);
+        }
+        b.sent.clear();
+        submit_all();
+        CHECK(b.sent == tasks{&t[0]});
+    }
+    SECTION("in order, and as many as it may") {
+        work_briefly(b);
+        submit_all();
+        CHECK(b.sent == tasks{&t[0], &t[1], &t[2]});
+        CHECK(b.m.queued() == 4); // that it has some doesn't mean that it has begun
+        b.finish(0);
+        CHECK(b.sent == tasks{&t[0], &t[1], &t[2], &t[3]});
+        CHECK(ends_as({finished, none, none, none, none}));
+    }
+    SECTION("if one takes long, the others wait with us again") {
+        work_briefly(b);
+        submit_all();
+        b.pass(900us);
+        CHECK(b.recalls == 0);
+        b.pass(100us);
+        CHECK(b.recalls == 1);
+        CHECK(t[1].at == pool_task::place::queue);
+        CHECK(b.m.cancel(t[1], b.now)); // as if nobody had had it
+        b.sent.clear();
+        b.finish(0);
+        CHECK(b.sent == tasks{&t[2], &t[3]}); // one ahead, for now they seem to take longer
+    }
+    SECTION("something more urgent doesn't wait for them") {
+        work_briefly(b);
+        submit_all();
+        b.sent.clear();
+        pool_task urgent;
+        urgent.priority = 0;
+        REQUIRE(b.submit(urgent) == answer::accepted);
+        CHECK(b.sent == tasks{&urgent, &t[1]});
+        b.finish(0);
+        CHECK(t[0].outcome == finished);
+        b.finish(0);
+        CHECK(urgent.outcome == finished);
+    }
+    SECTION("a death fails the one that ran") {
+        work_briefly(b);
+        submit_all();
+        b.die(0);
+        CHECK(ends_as({lost, none, none, none, none}));
+        CHECK(b.m.queued() == 4);
+        b.m.ready(0, b.now);
+        b.sent.clear();
+        b.run();
+        CHECK(b.sent.front() == &t[1]);
+    }
+    SECTION("or none, if it hadn't begun") {
+        work_briefly(b);
+        submit_all();
+        b.m.died(0, end_by(sigkill), b.now, false);
+        b.run();
+        CHECK(ends_as({none, none, none, none, none}));
+        CHECK(b.m.queued() == 5);
+    }
+    SECTION("one of them is stopped without the one that runs") {
+        work_briefly(b);
+        submit_all();
+        CHECK_FALSE(b.m.cancel(t[1], b.now));
+        b.run();
+        CHECK(ends_as({none, stopped, none, none, none}));
+        CHECK(b.stops.empty());
+        CHECK(b.kills.empty());
+    }
+    SECTION("the one that runs is stopped without the others") {
+        t[0].grace = 0s;
+        work_briefly(b);
+        submit_all();
+        CHECK_FALSE(b.m.cancel(t[0], b.now));
+        b.run();
+        CHECK(b.kills.size() == 1);
+        b.die(0);
+        CHECK(ends_as({stopped, none, none, none, none}));
+        CHECK(b.m.queued() == 4);
+    }
+    SECTION("unless it was done, and the next has begun") {
+        t[0].grace = 0s;
+        work_briefly(b);
+        submit_all();
+        b.begun = {&t[1]};
+        b.answered_early = 1;
+        CHECK_FALSE(b.m.cancel(t[0], b.now));
+        b.run();
+        CHECK(b.kills.empty());
+        CHECK(ends_as({finished, none, none, none, none}));
+        CHECK(b.m.task_of(0) == &t[1]);
+    }
+    SECTION("but stopping has an end, whatever the worker says") {
+        t[0].grace = 0s;
+        work_briefly(b);
+        submit_all();
+        b.begun = {&t[1]};
+        CHECK_FALSE(b.m.cancel(t[0], b.now));
+        b.run();
+        CHECK(b.kills.empty());
+        b.pass(10ms);
+        CHECK(b.kills.size() == 1);
+        b.die(0);
+        CHECK(t[0].outcome == stopped);
+    }
+    SECTION("what may be dropped is, there too") {
+        work_briefly(b);
+        t[1].droppable = t[4].droppable = true;
+        submit_all();
+        b.m.shut_down(never, never, b.now);
+        b.m.drop_pending(b.now);
+        b.run();
+        CHECK(ends_as({none, stopped, none, none, stopped}));
+    }
+    SECTION("a worker isn't given more than it may do") {
+        auto l = bench::limits(1, 1000);
+        l.look_ahead = 5;
+        l.tasks_per_worker = 42;
+        bench limited(l);
+        limited.start();
+        work_briefly(limited);
+        for (pool_task& each : t)
+            REQUIRE(limited.submit(each) == answer::accepted);
+        CHECK(limited.sent == tasks{&t[0], &t[1]});
+        limited.m.terminate(limited.now);
+        limited.run();
+        limited.die(0);
+    }
+    b.m.terminate(b.now);
+    b.run();
+    if (b.m.worker(0).pid != 0)
+        b.die(0);
+    for (const pool_task& each : t)
+        CHECK((each.outcome != none || each.cancel_asked || each.at == pool_task::place::nowhere ||
+               each.at == pool_task::place::done));
+}
+
 TEST_CASE("pool_machine: every task has one outcome in every order of events", "[P1][P3][P10]") {
     const unsigned first_seed = std::random_device()();
     for (unsigned seed = first_seed; seed != first_seed + 3000; ++seed) {
@@ -796,6 +995,8 @@ TEST_CASE("pool_machine: every task has one outcome in every order of events", "
             l.idle_time = 100ms * static_cast<long>(pick(20));
         }
         l.tasks_per_worker = pick(3) == 0 ? 1 + pick(3) : 0;
+        l.look_ahead = pick(3) == 0 ? 0 : static_cast<unsigned>(pick(5));
+        std::size_t most_passes = pick(2) == 0 ? 400 : 2; // milliseconds, in a step
         const bool with_preparation = pick(3) == 0;
         pool_machine m(l);
         time_point now = time_point(1000s);
@@ -803,15 +1004,39 @@ TEST_CASE("pool_machine: every task has one outcome in every order of events", "
         struct task : pool_task {
             bool withdrawn = false;
             bool told = false;
+            unsigned runs = 0;
+            unsigned first_retries = 0;
         };
         std::deque<task> tasks;
         enum class process { none, up, prepares, ready, killed };
         std::vector<process> processes(l.workers, process::none);
         std::vector<bool> quitting(l.workers, false);
-        std::vector<const pool_task*> holds(l.workers, nullptr);
+        // What a process has: the first ones it has answered, but that is still on its way; one it
+        // may be running.
+        struct lane {
+            std::deque<task*> holds;
+            std::size_t done = 0, begun = 0;
+        };
+        std::vector<lane> lanes(l.workers);
         int pid = 1;
         bool faults = true;
+        bool ended = false;
 
+        auto tell_answer = [&](std::size_t w) {
+            lane& its = lanes[w];
+            its.holds.pop_front();
+            --its.done;
+            --its.begun;
+            m.finished(static_cast<unsigned>(w), pick(4) == 0, now);
+        };
+        auto die = [&](std::size_t w, ipc::exit_status how) {
+            processes[w] = process::none;
+            while (lanes[w].done != 0)
+                tell_answer(w);
+            bool begun = lanes[w].begun != 0;
+            lanes[w] = lane();
+            m.died(static_cast<unsigned>(w), end_by(how), now, begun);
+        };
         auto drain = [&] {
             while (auto a = m.next()) {
                 auto w = static_cast<std::size_t>(a->worker);
@@ -822,6 +1047,8 @@ TEST_CASE("pool_machine: every task has one outcome in every order of events", "
                     REQUIRE_FALSE(t->withdrawn);
                     REQUIRE(t->outcome != task_outcome::none);
                     REQUIRE(t->at == pool_task::place::done);
+                    REQUIRE((t->outcome != task_outcome::terminated || ended));
+                    REQUIRE((t->outcome != task_outcome::lost || t->runs != 0));
                     t->told = true;
                     break;
                 }
@@ -833,25 +1060,37 @@ TEST_CASE("pool_machine: every task has one outcome in every order of events", "
                         m.spawned(a->worker, pid++, now);
                         processes[w] = process::up;
                         quitting[w] = false;
-                        holds[w] = nullptr;
+                        lanes[w] = lane();
                     }
                     break;
                 case kind::send_task:
                     REQUIRE(processes[w] == process::ready);
-                    REQUIRE(holds[w] == nullptr); // one at a time
+                    REQUIRE(lanes[w].holds.size() <= l.look_ahead);
                     REQUIRE_FALSE(quitting[w]);
                     if (pick(20) == 0) { // nobody wants it any more
-                        REQUIRE(m.take_back(a->worker, now));
+                        REQUIRE(m.take_back(*a->task, now));
                         static_cast<task*>(a->task)->withdrawn = true;
                     } else {
-                        holds[w] = a->task;
+                        lanes[w].holds.push_back(static_cast<task*>(a->task));
                     }
                     break;
+                case kind::recall: {
+                    lane& its = lanes[w];
+                    while (its.holds.size() > std::max<std::size_t>(its.begun, 1)) {
+                        REQUIRE(m.last_ahead_of(a->worker) == its.holds.back());
+                        its.holds.pop_back();
+                        m.taken_back(a->worker, now);
+                    }
+                    while (its.done != 0)
+                        tell_answer(w);
+                    m.recalled(a->worker, now);
+                    break;
+                }
                 case kind::send_stop:
-                    REQUIRE(holds[w] == a->task);
+                    REQUIRE(lanes[w].holds.front() == a->task);
                     break;
                 case kind::send_quit:
-                    REQUIRE(holds[w] == nullptr);
+                    REQUIRE(lanes[w].holds.empty());
                     quitting[w] = true;
                     break;
                 case kind::send_term: // which some ignore
@@ -873,7 +1112,7 @@ TEST_CASE("pool_machine: every task has one outcome in every order of events", "
             case 0:
                 if (may_submit) {
                     task& t = tasks.emplace_back();
-                    t.retries = static_cast<unsigned>(pick(3));
+                    t.retries = t.first_retries = static_cast<unsigned>(pick(3));
                     t.priority = static_cast<std::uint8_t>(pick(task_priorities));
                     t.droppable = pick(2) == 0;
                     t.grace = 100ms * static_cast<long>(pick(4));
@@ -899,21 +1138,21 @@ TEST_CASE("pool_machine: every task has one outcome in every order of events", "
                 } else if (processes[w] == process::up || processes[w] == process::prepares) {
                     processes[w] = process::ready;
                     m.ready(i, now);
-                } else if (holds[w] != nullptr &&
-                           (processes[w] == process::ready || pick(3) == 0)) {
-                    holds[w] = nullptr;
-                    m.finished(i, pick(4) == 0, now);
+                } else if (lanes[w].done != 0 && pick(2) == 0) {
+                    tell_answer(w);
+                } else if (processes[w] == process::ready && lanes[w].begun > lanes[w].done) {
+                    ++lanes[w].done;
+                } else if (processes[w] == process::ready &&
+                           lanes[w].begun < lanes[w].holds.size()) {
+                    ++lanes[w].holds[lanes[w].begun++]->runs;
                 } else if (processes[w] == process::ready && quitting[w]) {
-                    processes[w] = process::none;
-                    m.died(i, end_by(ipc::exit_status::by_exit(0)), now);
+                    die(w, ipc::exit_status::by_exit(0));
                 }
                 break;
             case 4:
                 if (processes[w] == process::killed ||
                     (faults && processes[w] != process::none && pick(4) == 0)) {
-                    processes[w] = process::none;
-                    holds[w] = nullptr;
-                    m.died(i, end_by(sigkill), now);
+                    die(w, sigkill);
                 }
                 break;
             case 5:
@@ -921,11 +1160,15 @@ TEST_CASE("pool_machine: every task has one outcome in every order of events", "
                     m.misbehaved(i, now);
                 break;
             default:
-                now += std::chrono::milliseconds(pick(400));
+                now += std::chrono::milliseconds(pick(most_passes));
                 m.advance(now);
                 break;
             }
             drain();
+            // What is to be done about the time that has passed has been done.
+            m.advance(now);
+            drain();
+            REQUIRE(m.next_deadline() > now);
         };
 
         m.start(now);
@@ -934,6 +1177,8 @@ TEST_CASE("pool_machine: every task has one outcome in every order of events", "
         for (std::size_t n = 0; n != steps; ++n)
             step(true);
         faults = false;
+        ended = true;
+        most_passes = 400;
         switch (pick(3)) {
         case 0:
             m.terminate(now, 1s * static_cast<long>(pick(3)));
@@ -961,5 +1206,7 @@ TEST_CASE("pool_machine: every task has one outcome in every order of events", "
                             [](process p) { return p == process::none; }));
         for (const task& t : tasks)
             REQUIRE(t.told != t.withdrawn);
+        for (const task& t : tasks)
+            REQUIRE(t.runs <= 1 + t.first_retries);
     }
 }

@@ -353,7 +353,7 @@ TEST_CASE("process_pool: a thousand tasks for each kill, and each kill costs one
         CHECK(s.killed.size() == s.kills);
         CHECK(std::set<int>(s.lost_with.begin(), s.lost_with.end()).size() == s.lost_with.size());
         CHECK(std::ranges::all_of(s.lost_with, [&](int pid) { return s.killed.contains(pid); }));
-        CHECK_FALSE(s.lost_with.empty());
+        CHECK(s.lost_with.size() <= s.kills); // who is killed between two tasks loses none
         // A value comes of a task that was done, and nothing ran twice that mustn't.
         std::uint32_t undone = 0, twice = 0;
         for (std::uint32_t n = 0; n != s.tasks; ++n) {

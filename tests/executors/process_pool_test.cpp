@@ -1096,8 +1096,8 @@ TEST_CASE("process_pool: a worker has its channels open and nothing else", "[P12
             auto busy = spawn(pool.call(both));
             auto other = spawn(pool.call(both));
             auto [pid, open] = co_await pool.call(both);
-            // The standard streams, the parent's pidfd, tasks, control.
-            CHECK(open == std::vector<int>{0, 1, 2, 3, 4, 5});
+            // The standard streams, the parent's pidfd, stream, control, the memory of its lanes.
+            CHECK(open == std::vector<int>{0, 1, 2, 3, 4, 5, 6});
             seen[pid] = true;
             seen[(co_await busy.join()).first] = true;
             seen[(co_await other.join()).first] = true;

@@ -1,0 +1,81 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Calls in the worker processes of a concurrent.futures.ProcessPoolExecutor."""
+import concurrent.futures
+import os
+import statistics
+import time
+
+TRIPS = 2000
+SUBMISSIONS = 10000
+ROUNDS = 3
+
+
+def pin(n):
+    given = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {given[n % len(given)]})
+
+
+def twice(n):
+    return 2 * n
+
+
+def bytes_of(size):
+    return b"w" * size
+
+
+def report(metric, unit, value):
+    print(metric, unit, f"{value:.6g}", sep="\t", flush=True)
+
+
+def time_of(work):
+    before = time.monotonic_ns()
+    work()
+    return time.monotonic_ns() - before
+
+
+def ask(metric, unit, scale, work):
+    report(metric, unit, statistics.median([time_of(work) for _ in range(ROUNDS + 1)][1:]) / scale)
+
+
+def ask_round_trips():
+    with concurrent.futures.ProcessPoolExecutor(1, initializer=pin, initargs=(1,)) as pool:
+        pool.submit(twice, 1).result()
+        laps = []
+        for _ in range(TRIPS // 4):
+            time.sleep(0.0002)
+            laps.append(time_of(lambda: pool.submit(twice, 1).result()))
+        report("round trip asleep", "us", statistics.median(laps) / 1000)
+        laps = [time_of(lambda: pool.submit(twice, 1).result()) for _ in range(TRIPS)]
+        report("round trip spinning", "us", statistics.median(laps) / 1000)
+
+
+def submit_all(pool):
+    for f in [pool.submit(twice, i) for i in range(SUBMISSIONS)]:
+        f.result()
+
+
+def map_all(pool, n, chunk):
+    for _ in pool.map(twice, range(n), chunksize=chunk):
+        pass
+
+
+def ask_throughput():
+    with concurrent.futures.ProcessPoolExecutor(2) as pool:
+        ask("submit", "ns", SUBMISSIONS, lambda: submit_all(pool))
+        ask("map 1", "ns", 5000, lambda: map_all(pool, 5000, 1))
+        ask("map 100", "ns", 100000, lambda: map_all(pool, 100000, 100))
+
+
+def ask_large():
+    with concurrent.futures.ProcessPoolExecutor(1, initializer=pin, initargs=(1,)) as pool:
+        for name, size, n in (("1 MiB", 1 << 20, 20), ("16 MiB", 16 << 20, 3)):
+            message = b"w" * size
+            ask(f"{name} argument", "us", n * 1000, lambda: [pool.submit(len, message).result() for _ in range(n)])
+            ask(f"{name} result", "us", n * 1000, lambda: [pool.submit(bytes_of, size).result() for _ in range(n)])
+
+
+if __name__ == "__main__":
+    ask_round_trips()
+    ask_throughput()
+    ask_large()
