@@ -62,10 +62,10 @@ const char* name_of(moment m) {
     return names[static_cast<int>(m)];
 }
 
-struct own_error : std::runtime_error {
+struct matrix_error : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
-[[maybe_unused]] const bool own_error_known = register_error<own_error>();
+[[maybe_unused]] const bool own_error_known = register_error<matrix_error>();
 
 // --- What workers do -----------------------------------------------------------------------------
 
@@ -80,7 +80,7 @@ void commit(fault f) {
     case fault::exit:
         ::_exit(7);
     case fault::error:
-        throw own_error("mine");
+        throw matrix_error("mine");
     case fault::stop:
         ::raise(SIGSTOP);
         break;
@@ -126,7 +126,7 @@ struct weft::ipc::codec<trap_out> {
 
 namespace {
 
-int add(int a, int b) { return a + b; }
+int sum_up(int a, int b) { return a + b; }
 int take_in(trap_in) { return 1; }
 trap_out give_out(fault f, bool late) { return {f, late}; }
 std::vector<std::uint64_t> large_while(fault f, int microseconds) {
@@ -164,7 +164,7 @@ task<outcome> outcome_of(A a) {
     try {
         co_await std::move(a);
         co_return outcome::value;
-    } catch (const own_error&) {
+    } catch (const matrix_error&) {
         co_return outcome::error;
     } catch (const worker_lost&) {
         co_return outcome::lost;
@@ -220,7 +220,7 @@ task<> eventually(C condition) {
 constexpr submit_options at_once{.stop_grace = 0s};
 
 task<> check_that_it_goes_on(process_pool& pool) {
-    const int two = co_await pool.call({.retry = 3}, fn<&add>, 1, 1);
+    const int two = co_await pool.call({.retry = 3}, fn<&sum_up>, 1, 1);
     CHECK(two == 2);
     auto s = pool.statistics();
     CHECK_FALSE(s.broken);
@@ -259,7 +259,7 @@ task<> while_idle(start_method m, fault f) {
     const int pid = co_await pool.call(fn<&later>, f);
     if (f == fault::stop) {
         co_await eventually([&] { return is_stopped(pid); });
-        auto o = co_await outcome_within(f, pool.call(at_once, fn<&add>, 1, 1));
+        auto o = co_await outcome_within(f, pool.call(at_once, fn<&sum_up>, 1, 1));
         CHECK(o == outcome::timeout);
     } else if (f != fault::hang) { // which disturbs nobody
         co_await eventually([&] { return pool.statistics().respawned == 1; });
@@ -303,7 +303,7 @@ task<> in_the_initialiser(start_method m, fault f) {
                        .start = m,
                        .worker = {.errors = worker_errors::kept}},
                       fn<&commit>, f);
-    auto o = co_await outcome_of(pool.call(fn<&add>, 1, 1));
+    auto o = co_await outcome_of(pool.call(fn<&sum_up>, 1, 1));
     CHECK(o == outcome::broken); // the rule, and no endless row of workers
     CHECK(pool.statistics().respawned <= 1);
     co_await pool.shutdown_for(30s);

@@ -56,7 +56,7 @@ constexpr bool sanitized = false;
 
 // --- What workers do -----------------------------------------------------------------------------
 
-int add(int a, int b) { return a + b; }
+int plus(int a, int b) { return a + b; }
 std::vector<int> pid_and_parent() { return {::getpid(), ::getppid()}; }
 int loaded = 0;
 void load() { loaded = 42; }
@@ -243,7 +243,7 @@ TEST_CASE("process_pool: workers come into being by each of the start methods",
             std::reverse(back.begin(), back.end());
             CHECK(back == large);
             co_await error_of<worker_lost>(pool.call(fn<&say_and_die>, "", SIGKILL));
-            const int two = co_await pool.call(fn<&add>, 1, 1);
+            const int two = co_await pool.call(fn<&plus>, 1, 1);
             CHECK(two == 2);
             CHECK(pool.statistics().respawned == 1);
             co_await error_of<timeout_error>(
@@ -302,7 +302,7 @@ TEST_CASE("process_pool: fork starts all workers at once, and none from a proces
         std::atomic<bool> done{false};
         std::jthread other([&] { done.wait(false); });
         process_pool pool({.workers = 1, .start = start_method::fork});
-        auto e = co_await error_of<broken_process_pool>(pool.call(fn<&add>, 1, 1));
+        auto e = co_await error_of<broken_process_pool>(pool.call(fn<&plus>, 1, 1));
         CHECK_THAT(e.what(), Catch::Contains("several threads"));
         done = true;
         done.notify_one();
@@ -405,7 +405,7 @@ TEST_CASE("process_pool: what exceeds a limit is an error of the task, or the en
                 auto lost = co_await error_of<worker_lost>(pool.call(fn<&burn>));
                 CHECK(lost.status().signal() == SIGXCPU);
                 CHECK_FALSE(lost.out_of_memory());
-                const int two = co_await pool.call(fn<&add>, 1, 1);
+                const int two = co_await pool.call(fn<&plus>, 1, 1);
                 CHECK(two == 2);
             }
             co_await pool.shutdown();
@@ -449,7 +449,7 @@ TEST_CASE("process_pool: a filter lets no listed system call through, in no thre
             auto lost = co_await error_of<worker_lost>(
                 strict.call(fn<&errno_of>, static_cast<long>(SYS_uname)));
             CHECK(lost.status().signal() == SIGSYS);
-            const int two = co_await strict.call(fn<&add>, 1, 1);
+            const int two = co_await strict.call(fn<&plus>, 1, 1);
             CHECK(two == 2);
             co_await strict.shutdown();
         }
@@ -458,7 +458,7 @@ TEST_CASE("process_pool: a filter lets no listed system call through, in no thre
         process_pool pool({.workers = 1, .worker = w});
         const int ring = co_await pool.call(fn<&errno_of>, static_cast<long>(SYS_io_uring_setup));
         CHECK(ring == EPERM);
-        const int two = co_await pool.call(fn<&add>, 1, 1);
+        const int two = co_await pool.call(fn<&plus>, 1, 1);
         CHECK(two == 2);
         co_await pool.shutdown();
     }(methods.list));
@@ -541,7 +541,7 @@ TEST_CASE("process_pool: surroundings that can't be are refused, or break the po
             CAPTURE(name_of(m));
             for (const attempt& a : attempts) {
                 process_pool pool({.workers = 2, .start = m, .worker = a.worker});
-                auto e = co_await error_of<broken_process_pool>(pool.call(fn<&add>, 1, 1));
+                auto e = co_await error_of<broken_process_pool>(pool.call(fn<&plus>, 1, 1));
                 CHECK_THAT(e.what(), Catch::Contains("couldn't start") && Catch::Contains(a.why));
                 CHECK(pool.statistics().respawned == 0);
                 co_await pool.shutdown();
@@ -627,7 +627,7 @@ TEST_CASE("process_pool: whoever reads our standard error slowly holds up only w
         const std::string much(400'000, 'm'); // more than all pipes hold
         auto writes = spawn(pool.call(fn<&say>, much));
         for (int i = 0; i != 100; ++i) {
-            const int sum = co_await pool.call(fn<&add>, i, 1);
+            const int sum = co_await pool.call(fn<&plus>, i, 1);
             CHECK(sum == i + 1);
         }
         CHECK(std::ranges::count_if(pool.statistics().workers, [](const auto& w) {
@@ -647,7 +647,7 @@ TEST_CASE("process_pool: whoever reads our standard error slowly holds up only w
         // Nobody reads any more: that ends neither us nor the worker.
         out.reset();
         co_await pool.call(fn<&say>, much);
-        const int two = co_await pool.call(fn<&add>, 1, 1);
+        const int two = co_await pool.call(fn<&plus>, 1, 1);
         CHECK(two == 2);
         co_await pool.shutdown();
         ::dup2(before.get(), STDERR_FILENO);
