@@ -82,11 +82,10 @@ struct isolate_world {
     std::map<std::string, bound_value, std::less<>> values;
 
     // Never destroyed, for handles may be static.
-    static isolate_world*& place() {
-        static isolate_world* w = new isolate_world();
+    static isolate_world& instance() {
+        static isolate_world& w = *new isolate_world();
         return w;
     }
-    static isolate_world& instance() { return *place(); }
 };
 
 // Numbers that are different from all that this process can meet: each isolate counts on from its
@@ -111,11 +110,13 @@ void become_isolate(std::uint64_t id, const memory_place& birth) {
     std::atomic_ref<std::uint32_t> was_there(*reinterpret_cast<std::uint32_t*>(m.bytes().data()));
     if (was_there.exchange(1) != 0)
         throw isolate_closed("its process has ended, and with it what it knew");
+    isolate_world& w = isolate_world::instance();
+    std::lock_guard lock(w.mutex); // a process with other threads isn't forked
+    w.own_id = id;
     // A process that was forked has its parent's.
-    static_cast<void>(isolate_world::instance());
-    auto* fresh = new isolate_world();
-    fresh->own_id = id;
-    isolate_world::place() = fresh;
+    w.made = 0;
+    w.isolates.clear();
+    w.values.clear();
 }
 
 namespace {

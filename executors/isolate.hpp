@@ -162,7 +162,8 @@ using isolated_function = isolated<ipc::detail::call_of<F, A...>>;
 
 class isolate {
 public:
-    /// Makes one. Of the options, those that a single worker of unlimited life has a use for.
+    /// Makes one. Of the options, those that a single worker of unlimited life has a use for. A
+    /// filter of its system calls must let it open files (in /proc).
     [[nodiscard]] static isolate create(const process_pool_options& options = {});
     /// The one that this code runs in.
     [[nodiscard]] static isolate current();

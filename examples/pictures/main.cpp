@@ -78,11 +78,18 @@ struct made {
 void prepare_worker() {
     rlimit no_core{0, 0};
     setrlimit(RLIMIT_CORE, &no_core);
+}
+
+/// A picture that wants more memory is a broken one; and a codec that was taken over by one finds
+/// little that it may do.
+weft::worker_options surroundings() {
+    weft::worker_options o;
 #ifndef WEFT_SANITIZED
-    // A picture that wants more is a broken one.
-    rlimit memory{3UL << 30, 3UL << 30};
-    setrlimit(RLIMIT_AS, &memory);
+    o.limits.memory = std::uint64_t{3} << 30;
+    o.system_calls = {.listed = weft::system_call_filter::list::denied,
+                      .calls = weft::recommended_denials};
 #endif
+    return o;
 }
 
 std::vector<std::byte> read_file(const std::string& name) {
@@ -279,7 +286,8 @@ weft::task<int> program(const options& o) {
     // A codec that hangs can't be asked to stop. And a directory may well have many bad pictures.
     weft::process_pool pool({.workers = o.workers,
                              .stop_grace = weft::duration::zero(),
-                             .deaths_before_broken = 1'000'000},
+                             .deaths_before_broken = 1'000'000,
+                             .worker = surroundings()},
                             weft::fn<&prepare_worker>);
     std::size_t failed = 0;
     {
