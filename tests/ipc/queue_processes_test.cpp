@@ -218,6 +218,43 @@ TEST_CASE("ipc::queue: a process that has put something may end before anybody g
     }());
 }
 
+TEST_CASE("ipc::queue: who puts more than fits ends when that is drained, and leaves what is there",
+          "[MP-GUIDE-01]") {
+    run_within(60s, []() -> task<> {
+        queue<letter> q(4);
+        auto fill = [&q](process& p) -> task<> {
+            co_await p.start();
+            while (!q.full())
+                co_await sleep_for(1ms);
+        };
+        process p(weft::fn<&put_letters>, q, 1u, 20u, std::size_t{0});
+        co_await fill(p);
+        auto ended = co_await p.join_for(20ms);
+        CHECK_FALSE(ended);
+        received all(0);
+        int wrong = 0;
+        auto get = [&](int n) -> task<> {
+            for (int i = 0; i != n; ++i) {
+                letter l = co_await q.get();
+                wrong += all.add(l) ? 0 : 1;
+            }
+        };
+        co_await get(16);
+        ipc::exit_status s = co_await p.join(); // the last four fit
+        CHECK(s == ipc::exit_status::by_exit(0));
+        co_await get(4);
+
+        process endless(weft::fn<&put_letters>, q, 2u, 1000u, std::size_t{0});
+        co_await fill(endless);
+        endless.kill(); // while it waits
+        co_await endless.join();
+        CHECK(q.size() == 4);
+        co_await get(4);
+        CHECK(q.empty());
+        CHECK(wrong == 0);
+    }());
+}
+
 TEST_CASE("ipc::queue: processes that put are killed, and others go on", "[P20]") {
     std::uint64_t salt = seed();
     CAPTURE(salt);
