@@ -103,8 +103,11 @@ task_info info_of(const strand& s, const strand* running, const promise_base* he
         t.state = task_state::ready;
     else
         t.state = s.stop_pending() ? task_state::stopping : task_state::waiting;
-    if (s.leaf != nullptr)
+    if (s.leaf != nullptr) {
         t.waits_for = s.leaf->type().name;
+        if (auto* describe = s.leaf->type().describe)
+            describe(*s.leaf, t);
+    }
     if ((s.flags & strand::unstarted) == 0)
         note_awaits(t, await_chain(s), max_awaits);
     return t;
@@ -372,6 +375,10 @@ void append(std::string& text, const task_tree& tree, const task_info& t) {
     case task_state::stopping:
         fmt::format_to(out, ": is stopping, waits for {}\n", t.waits_for);
         break;
+    }
+    for (const std::string& note : t.notes) {
+        text.append(indent + 6, ' ');
+        text.append(note).append("\n");
     }
     for (const std::source_location& at : t.awaits) {
         text.append(indent + 6, ' ');

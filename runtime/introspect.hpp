@@ -66,6 +66,8 @@ struct task_info {
     std::source_location started_at; // line 0 if unknown
     task_state state = task_state::waiting;
     std::string waits_for; // "sleep", "read", ...; empty if it waits for nothing
+    // More about that, a line each: what the workers of a process pool do
+    std::vector<std::string> notes;
     // Where each of its coroutines stands, innermost first
     std::vector<std::source_location> awaits;
     std::size_t awaits_left_out = 0;

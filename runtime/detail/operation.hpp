@@ -28,6 +28,10 @@
 #include <weft/runtime/assert.hpp>
 #include <weft/runtime/detail/promise.hpp>
 
+namespace weft {
+struct task_info;
+}
+
 namespace weft::detail {
 
 class operation;
@@ -36,6 +40,8 @@ class operation;
 struct operation_type {
     void (*cancel)(operation&) noexcept;
     const char* name; // what a dump of the task tree says that the task waits for
+    /// Adds notes to what it says; on the thread of the operation. Null: there is nothing more.
+    void (*describe)(const operation&, task_info&) = nullptr;
 };
 
 class operation {
