@@ -20,7 +20,8 @@
 // body of a group. What runs beside others has a copy, taken when it is created, and its changes
 // stay there: a spawned task, the parts of when_all and when_any, a task on another loop, a posted
 // function. A plain thread has variables of its own, none at first; sync_wait shares them, and a
-// runtime starts with a copy that it keeps from one run to the next.
+// runtime starts with a copy that it keeps from one run to the next. Other processes see those that
+// travel: ipc/travelling_var.hpp.
 //
 // Threads:      a variable may be used from all. A `context` belongs to one at a time, but entering
 //               it twice is noticed from everywhere. Values are shared by copies, on several
@@ -143,6 +144,13 @@ public:
     [[nodiscard]] context_guard<T> scoped(T value) {
         return context_guard<T>(change_to(std::move(value)));
     }
+
+protected:
+    /// For variables whose values also go elsewhere; see ipc/travelling_var.hpp.
+    context_var(const char* name, std::optional<T> default_value, const detail::context_travel& how)
+        : context_key(name, detail::context_box<T>::equal, &how),
+          default_(std::move(default_value)) {}
+    [[nodiscard]] const detail::context_key& key() const noexcept { return *this; }
 
 private:
     friend class context;

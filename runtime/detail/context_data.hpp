@@ -87,13 +87,18 @@ void dispose(context_data& d) noexcept;
 using context_value_ref = context_ref<context_value>;
 using context_data_ref = context_ref<context_data>;
 
+struct context_travel; // of ipc/travelling_var.hpp
+
 // The part of a variable that doesn't depend on its type.
 class context_key {
 public:
     using equal_function = bool (*)(const context_value&, const context_value&);
 
-    context_key(const char* name, equal_function e) noexcept : name_(name), equal_(e) {}
+    context_key(const char* name, equal_function e, const context_travel* t = nullptr) noexcept
+        : name_(name), equal_(e), travel_(t) {}
     [[nodiscard]] const char* name() const noexcept { return name_; }
+    /// How its values go to other processes; null: they don't.
+    [[nodiscard]] const context_travel* travel() const noexcept { return travel_; }
     [[nodiscard]] bool equal(const context_value& a, const context_value& b) const {
         return equal_(a, b);
     }
@@ -106,6 +111,7 @@ public:
 private:
     const char* name_;
     equal_function equal_;
+    const context_travel* travel_;
     mutable std::atomic<std::uint32_t> rank_{0};
 };
 
