@@ -8,6 +8,9 @@
 #include <weft/ipc/error_registry.hpp>
 #include <weft/runtime/loop.hpp>
 
+#include <algorithm>
+#include <fmt/format.h>
+#include <string_view>
 #include <utility>
 
 namespace weft {
@@ -30,7 +33,68 @@ process_pool::~process_pool() { hub_->terminate(); }
 
 void process_pool::terminate(duration grace) noexcept { hub_->terminate(grace); }
 
+void process_pool::close() noexcept { hub_->close(); }
+
+detail::pool_shutdown_op process_pool::join() {
+    if (!hub_->ends())
+        throw state_error("join of a process pool that was neither closed nor terminated");
+    return shutdown_until(never);
+}
+
 process_pool_statistics process_pool::statistics() const { return hub_->statistics(); }
+
+namespace {
+task<process_pool_statistics> inspect_pool(std::shared_ptr<detail::pool_hub> hub,
+                                           time_point until) {
+    std::shared_ptr<detail::pool_question> q = hub->ask();
+    co_await q->answered.wait_until(until);
+    process_pool_statistics s = hub->statistics();
+    q->put_into(s);
+    co_return s;
+}
+
+std::string line_of(const process_pool_statistics::worker& w) {
+    using state = process_pool_statistics::state;
+    switch (w.is) {
+    case state::starting:
+        return fmt::format("worker {} starts", w.pid);
+    case state::idle:
+        return fmt::format("worker {} is idle, {} tasks done", w.pid, w.tasks_done);
+    case state::ending:
+        return fmt::format("worker {} ends", w.pid);
+    case state::running:
+        break;
+    }
+    const std::chrono::duration<double> age = w.task_age;
+    return fmt::format("worker {} runs {} for {:.3f} s", w.pid, w.function, age.count());
+}
+} // namespace
+
+std::vector<std::string> lines_of(const process_pool_statistics& s) {
+    std::vector<std::string> lines;
+    lines.reserve(s.workers.size());
+    for (const process_pool_statistics::worker& w : s.workers)
+        lines.push_back(line_of(w));
+    return lines;
+}
+
+std::string to_string(const process_pool_statistics& s) {
+    std::string text;
+    for (const process_pool_statistics::worker& w : s.workers) {
+        text.append(line_of(w)).append("\n");
+        std::string_view rest = w.tasks;
+        while (!rest.empty()) {
+            const std::size_t n = std::min(rest.find('\n'), rest.size());
+            text.append("  ").append(rest.substr(0, n)).append("\n");
+            rest.remove_prefix(std::min(n + 1, rest.size()));
+        }
+    }
+    return text;
+}
+
+task<process_pool_statistics> process_pool::inspect(duration within) {
+    return inspect_pool(hub_, deadline_after(within));
+}
 
 namespace {
 // A worker may have a pool of its own, and tell of its end.

@@ -18,23 +18,37 @@
 // limited (worker_options.hpp).
 // Arguments and results travel as ipc/codec.hpp says; parameters of the function may be views
 // (std::string_view, std::span<const T>). A function whose first parameter is a std::stop_token is
-// told through it that it should stop.
+// told through it that it should stop. One that gives a task runs on a loop of its worker, which
+// goes on while something is called there. The deadline of who calls (current_deadline) and the
+// context variables that travel (ipc/travelling_var.hpp) go along.
+//
+//     weft::generator<std::string> lines(const std::string& file) {
+//         std::ifstream in(file);
+//         for (std::string line; std::getline(in, line);)
+//             co_yield line;
+//     }
+//     weft::task<> print(weft::process_pool& pool, std::string file) {
+//         auto all = pool.stream(weft::fn<&lines>, file);         // made as they are read
+//         while (auto line = co_await all.next())
+//             fmt::print("{}\n", *line);
+//     }
 //
 // Threads:      made on a loop's thread, and supervised there. call and submit on any thread;
 //               statistics, terminate and the destructor from any thread.
 // Processes:    a worker that dies fails the task that it held (worker_lost, which says how it
 //               died, what it ran and what it last wrote to its standard error), unless that may be
 //               retried, and is replaced. Workers die with the process that started them, also when
-//               that is killed.
+//               that is killed. What they report to the unhandled-error hook, and log, comes to
+//               those of this process.
 // Cancellation: a queued task is withdrawn at once. A running one is asked to stop, and its worker
 //               is killed and replaced when the grace is over; the awaiting scope waits until then.
 //               A function that returns after it was asked counts as stopped; one that takes no
 //               stop_token and returns in time gives its result, and an error that it throws is
-//               never lost.
+//               never lost. A coroutine is unwound.
 // Errors:       what the function throws, as in ipc/error_registry.hpp; worker_lost,
-//               broken_process_pool, pool_terminated, codec_error; state_error after shutdown;
-//               limit_error when too much is queued; std::system_error when no worker can be
-//               started.
+//               broken_process_pool, pool_terminated, codec_error; timeout_error at a task's own
+//               deadline; state_error after shutdown; limit_error when too much is queued;
+//               std::system_error when no worker can be started.
 // Cost:         a task is a message each way through shared memory: about 2 microseconds there and
 //               back while both ends look out, and a wake-up each of 5 to 10 where one sleeps. More
 //               than 4 KiB go over a socket pair. Workers that answer within a millisecond are
@@ -42,8 +56,11 @@
 //               would wait for longer.
 // Source:       concurrent.futures.ProcessPoolExecutor, without its "one dead, all dead".
 #pragma once
+#include <weft/executors/detail/pool_function.hpp>
 #include <weft/executors/detail/pool_request.hpp>
+#include <weft/executors/detail/pool_stream.hpp>
 #include <weft/executors/executor.hpp>
+#include <weft/executors/pool_forms.hpp>
 #include <weft/executors/task_priority.hpp>
 #include <weft/executors/worker_options.hpp>
 #include <weft/ipc/error_registry.hpp>
@@ -52,9 +69,11 @@
 #include <weft/runtime/detail/operation.hpp>
 #include <weft/runtime/time.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 namespace weft {
@@ -102,6 +121,15 @@ struct submit_options {
     duration stop_grace = duration(-1);
     /// The caller's own name for the task, to find it again in statistics().
     std::uint64_t tag = 0;
+    /// Then the task fails with timeout_error: at once if it waits; one that runs is asked to stop,
+    /// and its worker killed when the grace is over. What it gives until then counts.
+    time_point deadline = never;
+    /// The same, counted from now.
+    duration timeout = duration::max();
+    /// Of stream: the worker makes no more while so many items, or so many bytes of them, weren't
+    /// taken.
+    std::uint32_t window = 64;
+    std::size_t window_bytes = std::size_t{1} << 20;
 };
 
 struct process_pool_statistics {
@@ -112,6 +140,10 @@ struct process_pool_statistics {
         std::uint64_t tasks_done = 0;
         duration task_age = duration::zero(); // of the task that is running
         std::uint64_t task_tag = 0;           // its submitter's name for it
+        std::string function;                 // what it runs
+        // From inspect() only: whether it answered in time, and the tree of its own tasks
+        bool answered = false;
+        std::string tasks;
     };
     process_pool_statistics() = default;
 
@@ -122,6 +154,11 @@ struct process_pool_statistics {
     std::uint64_t respawned = 0; // workers started in place of others
     bool broken = false;
 };
+
+/// A line for each worker: pid, what it does and for how long.
+[[nodiscard]] std::vector<std::string> lines_of(const process_pool_statistics& s);
+/// The same with the tasks of those that told them, as text that ends with a newline.
+[[nodiscard]] std::string to_string(const process_pool_statistics& s);
 
 namespace detail {
 class pool_shutdown_op;
@@ -166,6 +203,45 @@ public:
     template <class F, class... A>
     [[nodiscard]] auto submit(const submit_options& options, F function, const A&... arguments);
 
+    // Python's words, as in pool_forms.hpp: one function, many arguments.
+
+    template <class F, class... A>
+    [[nodiscard]] auto apply(F function, const A&... arguments) {
+        return call(function, arguments...);
+    }
+    template <class F, std::ranges::input_range R>
+    [[nodiscard]] auto map(F function, R&& items, std::size_t chunk = 0) {
+        return weft::map_all(*this, function, std::forward<R>(items), chunk);
+    }
+    template <class F, std::ranges::input_range R>
+    [[nodiscard]] auto starmap(F function, R&& items, std::size_t chunk = 0) {
+        return weft::starmap(*this, function, std::forward<R>(items), chunk);
+    }
+    template <class F, std::ranges::input_range R>
+    [[nodiscard]] auto imap(F function, R&& items, std::size_t chunk = 1) {
+        return weft::imap(*this, function, std::forward<R>(items), chunk);
+    }
+    template <class F, std::ranges::input_range R>
+    [[nodiscard]] auto imap_unordered(F function, R&& items, std::size_t chunk = 1) {
+        return weft::imap_unordered(*this, function, std::forward<R>(items), chunk);
+    }
+
+    /// Has `function(arguments...)` make a sequence in a worker: it gives a weft::generator<T> or a
+    /// weft::async_generator<T>, and this an async_generator<T> of what it yields. It begins when
+    /// the first item is asked for, with the variables and the deadline of who does that. The
+    /// worker is ahead by a window, and then waits. Who lets go of the sequence early has the
+    /// worker asked to stop, which it does at its next item; if not, it is killed when the grace is
+    /// over. An error, or the worker's death, comes after the items that had arrived; once one has,
+    /// the task isn't tried again. A sequence that is neither read to its end nor let go of keeps
+    /// its worker, and shutdown() waiting.
+    template <class F, class... A>
+        requires(!std::is_convertible_v<F, const submit_options&>)
+    [[nodiscard]] auto stream(F function, const A&... arguments) {
+        return stream(submit_options(), function, arguments...);
+    }
+    template <class F, class... A>
+    [[nodiscard]] auto stream(const submit_options& options, F function, const A&... arguments);
+
     /// Takes no more tasks, waits until the accepted ones are done, and ends the workers. If the
     /// wait is stopped, the pool goes on ending.
     [[nodiscard]] detail::pool_shutdown_op shutdown() noexcept;
@@ -180,6 +256,12 @@ public:
     [[nodiscard]] detail::pool_shutdown_op
     shutdown_for(std::chrono::duration<Rep, Period> d) noexcept;
 
+    /// Takes no more tasks, and ends when the accepted ones are done. Doesn't wait.
+    void close() noexcept;
+    /// Waits until the workers have ended. Throws state_error unless the pool was closed, shut down
+    /// or terminated.
+    [[nodiscard]] detail::pool_shutdown_op join();
+
     /// Kills the workers now; what is queued or running fails with pool_terminated. Doesn't wait.
     void terminate() noexcept { terminate(duration::zero()); }
     /// The same by SIGTERM, and SIGKILL when the grace is over.
@@ -190,6 +272,9 @@ public:
 
     /// A snapshot.
     [[nodiscard]] process_pool_statistics statistics() const;
+    /// The same with the tree of tasks that each worker runs, which it is asked for: those that
+    /// don't answer `within` that time, because they hang or compute, are waited for no longer.
+    [[nodiscard]] task<process_pool_statistics> inspect(duration within = std::chrono::seconds(1));
 
 private:
     process_pool(const process_pool_options& options, const ipc::function_entry& initialiser,
@@ -206,6 +291,7 @@ inline void apply_options(pool_task& t, const submit_options& options) noexcept 
     t.priority = static_cast<std::uint8_t>(options.priority);
     t.retries = options.retry;
     t.tag = options.tag;
+    t.deadline = std::min(options.deadline, deadline_after(options.timeout));
     if (options.stop_grace >= duration::zero())
         t.grace = options.stop_grace;
 }
@@ -310,19 +396,21 @@ private:
 
 template <class F, class... A>
 process_pool::process_pool(const process_pool_options& options, F, const A&... arguments)
-    : process_pool(options, ipc::detail::call_of<F, A...>::entry,
-                   detail::encoded_call<ipc::detail::call_of<F, A...>>(arguments...)) {}
+    : process_pool(options, detail::pool_function_of<F, A...>::entry,
+                   detail::encoded_call<detail::pool_function_of<F, A...>>(arguments...)) {}
 
 template <class F, class... A>
 auto process_pool::call(const submit_options& options, F, const A&... arguments) {
-    using function = ipc::detail::call_of<F, A...>;
+    using function = detail::pool_function_of<F, A...>;
+    static_assert(!function::is_sequence, "a sequence comes by stream()");
     return detail::pool_call<typename function::result>(
         hub_, function::entry, detail::encoded_call<function>(arguments...), options);
 }
 
 template <class F, class... A>
 auto process_pool::submit(const submit_options& options, F, const A&... arguments) {
-    using function = ipc::detail::call_of<F, A...>;
+    using function = detail::pool_function_of<F, A...>;
+    static_assert(!function::is_sequence, "a sequence comes by stream()");
     using R = typename function::result;
     auto* record = new detail::pool_submission<R>(hub_, function::entry,
                                                   detail::encoded_call<function>(arguments...));
@@ -332,12 +420,20 @@ auto process_pool::submit(const submit_options& options, F, const A&... argument
     return f;
 }
 
-static_assert(executor<process_pool>);
-
-namespace detail {
-template <class T>
-class mapped_piece; // of map.hpp
+template <class F, class... A>
+auto process_pool::stream(const submit_options& options, F, const A&... arguments) {
+    using function = detail::pool_function_of<F, A...>;
+    static_assert(function::is_sequence,
+                  "the function gives no generator<T> or async_generator<T>");
+    auto* record =
+        new detail::pool_stream(hub_, function::entry, detail::encoded_call<function>(arguments...),
+                                {options.window, options.window_bytes});
+    detail::pool_stream_handle handle(record);
+    detail::apply_options(*record, options);
+    return detail::streamed<typename function::result>(std::move(handle));
 }
+
+static_assert(executor<process_pool>);
 
 /// So that map() works on process pools.
 template <class T>

@@ -101,20 +101,35 @@ struct call<F, TakesStop, signature<R, P...>> {
             (send_argument<P>(out, arguments), ...);
     }
 
-    static void run([[maybe_unused]] archive_reader& in, [[maybe_unused]] archive_writer& out,
-                    [[maybe_unused]] const std::stop_token& stop) {
-        std::tuple<kept_t<P>...> arguments{ipc::decode<kept_t<P>>(in)...};
-        in.finish();
-        auto invoke = [&](kept_t<P>&... kept) -> decltype(auto) {
-            if constexpr (TakesStop)
-                return F{}(stop, hand_over<P>(kept)...);
-            else
-                return F{}(hand_over<P>(kept)...);
-        };
+    /// The arguments that came, which live while this does.
+    class received {
+    public:
+        explicit received([[maybe_unused]] archive_reader& in)
+            : arguments_{ipc::decode<kept_t<P>>(in)...} {
+            in.finish();
+        }
+        /// Calls the function with them, once.
+        R call([[maybe_unused]] const std::stop_token& stop) {
+            auto invoke = [&](kept_t<P>&... kept) -> R {
+                if constexpr (TakesStop)
+                    return F{}(stop, hand_over<P>(kept)...);
+                else
+                    return F{}(hand_over<P>(kept)...);
+            };
+            return std::apply(invoke, arguments_);
+        }
+
+    private:
+        std::tuple<kept_t<P>...> arguments_;
+    };
+
+    static void run(archive_reader& in, [[maybe_unused]] archive_writer& out,
+                    const std::stop_token& stop) {
+        received arguments(in);
         if constexpr (std::is_void_v<R>)
-            std::apply(invoke, arguments);
+            arguments.call(stop);
         else
-            ipc::encode<result>(out, std::apply(invoke, arguments));
+            ipc::encode<result>(out, arguments.call(stop));
     }
 
     static inline function_entry entry{typeid(F), typeid(signature<R, P...>), run, TakesStop};

@@ -217,8 +217,11 @@ std::string app::state() const {
         std::string what;
         if (auto t = in_flight_.find(w.task_tag); t != in_flight_.end())
             what = fmt::format("{}/{}/{}", t->second.level, t->second.x, t->second.y);
-        fmt::format_to(out, R"({}{{"pid":{},"state":"{}","tile":"{}","done":{}}})",
-                       std::exchange(comma, ","), w.pid, name_of(w.is), what, w.tasks_done);
+        const statistics::milliseconds age = w.task_age;
+        fmt::format_to(
+            out, R"({}{{"pid":{},"state":"{}","tile":"{}","runs":"{}","ms":{:.0f},"done":{}}})",
+            std::exchange(comma, ","), w.pid, name_of(w.is), what, w.function, age.count(),
+            w.tasks_done);
     }
     text += "]}";
     return text;

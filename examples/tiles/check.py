@@ -189,6 +189,7 @@ def check(program, say=print):
                 events.until(lambda e: e["drawn"] >= 8, "eight tiles drawn")
                 busy = events.until(lambda e: any(w["state"] == "busy" for w in e["workers"]), "a busy worker")
                 victim = next(w for w in busy["workers"] if w["state"] == "busy")
+                require(victim["runs"].endswith("draw") and victim["ms"] >= 0, f"it says what it runs: {victim}")
                 os.kill(victim["pid"], signal.SIGKILL)
                 say(f"killed    worker {victim['pid']}, drawing {victim['tile']}; {busy['drawn']} of 64 were drawn")
                 _, complaint = tiles.communicate(timeout=120)

@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: MIT
 #include <weft/executors/detail/pool_request.hpp>
 
+#include "../impl/call_setting.hpp"
+#include "../impl/function_name.hpp"
 #include "../impl/pool_frame.hpp"
 #include "../impl/pool_hub.hpp"
 
-#include <weft/ipc/detail/type_name.hpp>
 #include <weft/ipc/error.hpp>
 #include <weft/ipc/error_registry.hpp>
 #include <weft/runtime/assert.hpp>
 #include <weft/runtime/error.hpp>
+#include <weft/runtime/timeout.hpp>
 
+#include <algorithm>
 #include <string>
-#include <string_view>
 #include <utility>
 
 namespace weft::detail {
@@ -32,8 +34,16 @@ pool_request::pool_request(std::shared_ptr<pool_hub> hub, const ipc::function_en
 }
 
 bool pool_request::hand_in() noexcept {
+    try {
+        in_setting_ = call_setting::append(call_, std::min(deadline, current_deadline()), window_);
+    } catch (...) { // a variable that can't travel
+        own_refusal_ = std::current_exception();
+        refused_ = refusal::own;
+        return false;
+    }
     message_ = call_.take();
-    bulky = message_.size() - sizeof(frame_header) > lane_slot::room;
+    // Nobody waits behind a sequence either.
+    bulky = message_.size() - sizeof(frame_header) > lane_slot::room || window_.items != 0;
     switch (hub_->submit(*this)) {
     case pool_machine::answer::accepted:
         return true;
@@ -54,6 +64,8 @@ bool pool_request::withdraw_from_pool() noexcept {
     return refused_ == refusal::none && hub_->cancel(*this);
 }
 
+void pool_request::grant(std::uint32_t items) noexcept { hub_->grant(*this, items); }
+
 bool pool_request::counts_as_stopped() const noexcept {
     if (outcome == task_outcome::stopped)
         return true;
@@ -61,8 +73,10 @@ bool pool_request::counts_as_stopped() const noexcept {
     // is no result.
     if (outcome != task_outcome::finished || !cancel_asked || !stop_seen_ || !takes_stop_)
         return false;
-    if (!answer_is_error_)
-        return true;
+    return !answer_is_error_ || says_cancelled();
+}
+
+bool pool_request::says_cancelled() const noexcept {
     try {
         ipc::archive_reader in(answer_.bytes());
         std::rethrow_exception(ipc::decode_error(in));
@@ -75,25 +89,8 @@ bool pool_request::counts_as_stopped() const noexcept {
 
 namespace {
 
-// What the compiler calls "weft::function_constant<&(area(double))>" is area(double) for people.
-std::string name_of_function(const ipc::function_entry& f) {
-    std::string name = ipc::detail::readable_type_name(f.name());
-    constexpr std::string_view wrap = "weft::function_constant<";
-    if (!name.starts_with(wrap) || !name.ends_with('>'))
-        return name;
-    std::string_view inner = std::string_view(name).substr(wrap.size());
-    inner.remove_suffix(1);
-    if (inner.starts_with('&'))
-        inner.remove_prefix(1);
-    if (inner.starts_with('(') && inner.ends_with("))")) {
-        inner.remove_prefix(1);
-        inner.remove_suffix(1);
-    }
-    return std::string(inner);
-}
-
 [[noreturn]] void throw_lost(const pool_task& t, const ipc::function_entry& f) {
-    const std::string function = name_of_function(f);
+    const std::string function = function_name(f.name());
     ipc::worker_lost::details d;
     d.function = function;
     d.tag = t.tag;
@@ -115,18 +112,24 @@ std::span<const std::byte> pool_request::check() {
         throw state_error("the process pool was shut down and takes no more tasks");
     case refusal::broken:
         hub_->throw_broken();
+    case refusal::own:
+        std::rethrow_exception(std::exchange(own_refusal_, nullptr));
     case refusal::none:
         break;
     }
     switch (outcome) {
     case task_outcome::finished:
+        if (late && stop_seen_ && takes_stop_ && (!answer_is_error_ || says_cancelled()))
+            throw timeout_error(); // it was asked to stop, and did
         if (answer_is_error_) {
             ipc::archive_reader in(answer_.bytes());
             std::rethrow_exception(ipc::decode_error(in));
         }
         if (stop_seen_ && takes_stop_)
-            throw ipc::pool_terminated(); // the pool asked it to stop, and it did
+            throw ipc::pool_terminated(); // the same, by the pool
         return answer_.bytes();
+    case task_outcome::timed_out:
+        throw timeout_error();
     case task_outcome::lost:
         throw_lost(*this, *function_);
     case task_outcome::terminated:

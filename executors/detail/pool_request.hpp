@@ -9,6 +9,7 @@
 // Cost:         the encoded arguments, and the answer. Source: none.
 #pragma once
 #include <weft/executors/detail/pool_task.hpp>
+#include <weft/executors/detail/stream_window.hpp>
 #include <weft/executors/future.hpp>
 #include <weft/ipc/registry.hpp>
 
@@ -30,6 +31,9 @@ struct pool_request_type {
     void (*returns)(pool_request&) noexcept;
     /// The pool is done with it.
     void (*leaves)(pool_request&) noexcept;
+    /// An item of its sequence has come; the pool is locked. False: it can't be kept. Null: none
+    /// are expected.
+    bool (*gives)(pool_request&, ipc::byte_buffer item) noexcept = nullptr;
 };
 
 class pool_request : public pool_task {
@@ -50,6 +54,10 @@ protected:
     /// The encoded result. Throws whatever came instead.
     [[nodiscard]] std::span<const std::byte> check();
     [[nodiscard]] bool begun() const noexcept { return begun_; }
+    /// It is a sequence, and may be ahead so far.
+    void ask_for_items(const stream_window& w) noexcept { window_ = w; }
+    /// So many items were taken.
+    void grant(std::uint32_t items) noexcept;
     void forget_messages() noexcept {
         message_ = ipc::byte_buffer();
         answer_ = ipc::byte_buffer();
@@ -59,13 +67,20 @@ private:
     friend class pool_hub;
     friend class worker_channel;
 
+    /// Of an answer that is an error.
+    [[nodiscard]] bool says_cancelled() const noexcept;
+
     std::shared_ptr<pool_hub> hub_;
     const pool_request_type* type_;
     const ipc::function_entry* function_;
     ipc::archive_writer call_;
     ipc::byte_buffer message_;
     ipc::byte_buffer answer_;
-    enum class refusal : std::uint8_t { none, full, closed, broken } refused_ = refusal::none;
+    std::exception_ptr own_refusal_;
+    stream_window window_;
+    std::uint32_t credit_ = 0; // items that were taken, for the worker; guarded by the pool's lock
+    enum class refusal : std::uint8_t { none, full, closed, broken, own } refused_ = refusal::none;
+    bool in_setting_ = false; // the message ends with a call_setting
     bool begun_ = false;
     bool answer_is_error_ = false;
     bool stop_seen_ = false;

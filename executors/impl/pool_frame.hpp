@@ -3,9 +3,10 @@
 // starts on a boundary of 16, so that what lies aligned in it is aligned in memory. And the machine
 // that puts received bytes together to frames.
 //
-// All go through the lanes (worker_lanes.hpp): initialise, task, result, error, ready, quit. What
-// is larger than a slot of those comes by the stream, and its slot says so. On the control channel
-// (messages of 16 bytes), from the pool only: stop.
+// All go through the lanes (worker_lanes.hpp): initialise, task, item, result, error, ready, quit.
+// What is larger than a slot of those comes by the stream, and its slot says so. On the control
+// channel (messages of 16 bytes), from the pool: stop, credit, tasks; from the worker what
+// worker_voice.hpp says.
 //
 // Threads:      one. Cancellation: none.
 // Errors:       protocol_error for a header that can't be; std::bad_alloc.
@@ -24,15 +25,17 @@
 namespace weft::detail {
 
 enum class frame_kind : std::uint16_t {
-    ready = 1,      // worker: I can work. Payload: protocol version.
-    task = 2,       // pool: function id, signature, arguments
-    result = 3,     // worker: the encoded result
-    error = 4,      // worker: the encoded exception
-    quit = 5,       // pool: there will be no more tasks
-    initialise = 6, // pool: as task, to be called before the first; the answer's task is 0
-    bell = 7,       // worker: there is something in its lane; where a word can't be waited for
+    ready = 1,           // worker: I can work. Payload: protocol version.
+    task = 2,            // pool: function id, signature, arguments
+    result = 3,          // worker: the encoded result
+    error = 4,           // worker: the encoded exception
+    quit = 5,            // pool: there will be no more tasks
+    initialise = 6,      // pool: as task, to be called before the first; the answer's task is 0
+    bell = 7,            // worker: there is something in its lane; where a word can't be waited for
+    task_in_setting = 8, // pool: as task, with a call_setting behind the arguments
+    item = 9,            // worker: one of a sequence, encoded; a result or an error ends it
 };
-inline constexpr auto last_frame_kind = frame_kind::bell;
+inline constexpr auto last_frame_kind = frame_kind::item;
 
 struct frame_header {
     static constexpr std::uint32_t right_magic = 0x74666577; // "weft"
@@ -50,8 +53,13 @@ static_assert(sizeof(frame_header) == 32);
 inline constexpr std::uint32_t pool_protocol_version = 2;
 
 struct control_message {
-    enum class kind : std::uint64_t { stop = 1 };
+    enum class kind : std::uint32_t {
+        stop = 1,
+        credit = 2, // so many items of the task's were taken
+        tasks = 3,  // what do the worker's tasks do? `task` is the question's number
+    };
     kind what = kind::stop;
+    std::uint32_t amount = 0;
     std::uint64_t task = 0;
 };
 static_assert(sizeof(control_message) == 16);

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: MIT
 #include "pool_hub.hpp"
 
+#include "function_name.hpp"
+
 #include <weft/executors/cpus.hpp>
 #include <weft/executors/error.hpp>
 #include <weft/ipc/error_registry.hpp>
 #include <weft/runtime/assert.hpp>
 #include <weft/runtime/error.hpp>
+#include <weft/runtime/introspect.hpp>
 #include <weft/runtime/spawn.hpp>
 
 #include <algorithm>
@@ -67,7 +70,11 @@ public:
 
 private:
     static void cancel_life(operation& op) noexcept { static_cast<life_op&>(op).hub_.loop_ends(); }
-    static constexpr operation_type kind{cancel_life, "the workers of a process pool"};
+    static void describe_life(const operation& op, task_info& t) {
+        t.notes = lines_of(static_cast<const life_op&>(op).hub_.statistics());
+    }
+    static constexpr operation_type kind{cancel_life, "the workers of a process pool",
+                                         describe_life};
     pool_hub& hub_;
 };
 
@@ -146,6 +153,14 @@ bool pool_hub::cancel(pool_request& call) noexcept {
     bool withdrawn = machine_.cancel(call, loop_.now());
     schedule_pump();
     return withdrawn;
+}
+
+void pool_hub::grant(pool_request& call, std::uint32_t items) noexcept {
+    std::lock_guard lock(mutex_);
+    if (ended_ || !machine_.grant(call))
+        return;
+    call.credit_ += items;
+    schedule_pump();
 }
 
 bool pool_hub::shut_down(pool_shutdown_op& op) noexcept {
@@ -232,6 +247,8 @@ process_pool_statistics pool_hub::statistics() const {
             w.is = process_pool_statistics::state::running;
             w.task_age = now - v.since;
             w.task_tag = v.tag;
+            if (const pool_task* t = machine_.task_of(i))
+                w.function = function_name(static_cast<const pool_request*>(t)->function_->name());
             break;
         case pool_machine::worker_state::leaving:
         case pool_machine::worker_state::dying:
@@ -247,6 +264,73 @@ process_pool_statistics pool_hub::statistics() const {
     s.respawned = machine_.respawned();
     s.broken = machine_.is_broken();
     return s;
+}
+
+bool pool_hub::ends() const noexcept {
+    std::lock_guard lock(mutex_);
+    return ended_ || machine_.ends();
+}
+
+void pool_question::put_into(process_pool_statistics& s) {
+    std::lock_guard lock(mutex_);
+    for (const auto& [pid, tasks] : told_) {
+        for (process_pool_statistics::worker& w : s.workers) {
+            if (w.pid == pid) {
+                w.answered = true;
+                w.tasks = tasks;
+            }
+        }
+    }
+}
+
+std::shared_ptr<pool_question> pool_hub::ask() {
+    std::lock_guard lock(mutex_);
+    auto q = std::make_shared<pool_question>(++questions_asked_);
+    std::erase_if(questions_, [](const auto& old) { return old.expired(); });
+    if (ended_) {
+        q->answered.set();
+        return q;
+    }
+    questions_.push_back(q);
+    loop_.post([hub = shared_from_this(), q] { hub->send_question(q); });
+    return q;
+}
+
+void pool_hub::send_question(const std::shared_ptr<pool_question>& q) {
+    std::vector<unsigned> running;
+    {
+        std::lock_guard lock(mutex_);
+        for (unsigned i = 0; i != machine_.workers(); ++i)
+            if (machine_.worker(i).state == pool_machine::worker_state::running)
+                running.push_back(i);
+        std::lock_guard of_question(q->mutex_);
+        q->left_ = running.size();
+        q->told_.reserve(running.size());
+    }
+    if (running.empty())
+        q->answered.set();
+    for (unsigned i : running)
+        channels_[i]->send_question(q->id);
+}
+
+void pool_hub::worker_told(unsigned i, told_tasks what) {
+    if (what.question == 0)
+        return;
+    std::shared_ptr<pool_question> q;
+    int pid = 0;
+    {
+        std::lock_guard lock(mutex_);
+        pid = machine_.worker(i).pid;
+        for (const auto& asked : questions_)
+            if (auto alive = asked.lock(); alive && alive->id == what.question)
+                q = std::move(alive);
+    }
+    if (!q)
+        return; // too late
+    std::lock_guard lock(q->mutex_);
+    q->told_.emplace_back(pid, std::move(what.tree));
+    if (--q->left_ == 0)
+        q->answered.set();
 }
 
 void pool_hub::throw_broken() const {
@@ -340,6 +424,19 @@ void pool_hub::worker_answered(unsigned i, frame f) noexcept {
         call.stop_seen_ = f.header.stop_seen != 0;
         machine_.finished(i, call.answer_is_error_, loop_.now());
     }
+    schedule_pump();
+}
+
+void pool_hub::worker_gave(unsigned i, frame f) noexcept {
+    std::lock_guard lock(mutex_);
+    auto* t = machine_.task_of(i);
+    if (t != nullptr && t->id == f.header.task) {
+        t->retries = 0; // who has seen an item mustn't see it again
+        auto& call = static_cast<pool_request&>(*t);
+        if (call.type_->gives != nullptr && call.type_->gives(call, std::move(f.payload)))
+            return;
+    }
+    machine_.misbehaved(i, loop_.now());
     schedule_pump();
 }
 
@@ -516,6 +613,9 @@ void pool_hub::perform(const pool_machine::action& a) noexcept {
     case kind::send_stop:
         channels_[a.worker]->send_stop(a.task->id);
         break;
+    case kind::send_credit:
+        send_credit(a);
+        break;
     case kind::send_quit:
         channels_[a.worker]->send_quit();
         break;
@@ -546,6 +646,15 @@ void pool_hub::send_task(const pool_machine::action& a) noexcept {
     }
     if (taken_back)
         leave(*a.task);
+}
+
+void pool_hub::send_credit(const pool_machine::action& a) noexcept {
+    std::uint32_t items = 0;
+    {
+        std::lock_guard lock(mutex_);
+        items = std::exchange(static_cast<pool_request&>(*a.task).credit_, 0);
+    }
+    channels_[a.worker]->send_credit(a.task->id, items);
 }
 
 void pool_hub::arm_timer() noexcept {

@@ -14,16 +14,36 @@
 #include "pool_machine.hpp"
 #include "worker_channel.hpp"
 #include "worker_start.hpp"
+#include "worker_voice.hpp"
 
 #include <weft/executors/process_pool.hpp>
 #include <weft/runtime/loop.hpp>
 #include <weft/runtime/task.hpp>
+#include <weft/sync/event.hpp>
 
 #include <memory>
 #include <mutex>
+#include <string>
+#include <utility>
 #include <vector>
 
 namespace weft::detail {
+
+/// A question to all workers that run something: what their tasks do.
+class pool_question {
+public:
+    explicit pool_question(std::uint64_t number) noexcept : id(number) {}
+    const std::uint64_t id;
+    event answered; // by all
+    /// Fills in what has been told.
+    void put_into(process_pool_statistics& s);
+
+private:
+    friend class pool_hub;
+    std::mutex mutex_;
+    std::size_t left_ = 0;
+    std::vector<std::pair<int, std::string>> told_; // by pid
+};
 
 class pool_hub : public std::enable_shared_from_this<pool_hub> {
 public:
@@ -41,6 +61,8 @@ public:
     [[nodiscard]] pool_machine::answer submit(pool_request& call) noexcept;
     /// True: withdrawn. False: it leaves the pool later.
     [[nodiscard]] bool cancel(pool_request& call) noexcept;
+    /// So many items of a running sequence were taken.
+    void grant(pool_request& call, std::uint32_t items) noexcept;
     /// False: the pool has ended already. True: the operation will be told.
     [[nodiscard]] bool shut_down(pool_shutdown_op& op) noexcept;
     /// True: it won't be told.
@@ -52,6 +74,10 @@ public:
     void terminate(duration grace = duration::zero()) noexcept;
     [[nodiscard]] unsigned size() const noexcept { return machine_.workers(); }
     [[nodiscard]] process_pool_statistics statistics() const;
+    /// Asks those that work now.
+    [[nodiscard]] std::shared_ptr<pool_question> ask();
+    /// Whether it takes no more.
+    [[nodiscard]] bool ends() const noexcept;
     /// Throws what tasks of a broken pool get.
     [[noreturn]] void throw_broken() const;
     [[nodiscard]] duration stop_grace() const noexcept { return options_.stop_grace; }
@@ -64,6 +90,8 @@ public:
     void worker_not_started(unsigned i) noexcept;
     void worker_ready(unsigned i) noexcept;
     void worker_answered(unsigned i, frame f) noexcept;
+    void worker_gave(unsigned i, frame f) noexcept;
+    void worker_told(unsigned i, told_tasks what);
     void worker_misbehaved(unsigned i) noexcept;
     void worker_died(unsigned i, worker_end end, bool begun) noexcept;
     [[nodiscard]] std::unique_lock<std::mutex> hold() const { return std::unique_lock(mutex_); }
@@ -100,6 +128,8 @@ private:
     void look() noexcept;
     [[nodiscard]] bool look_out() noexcept;
     [[nodiscard]] bool sleep_until_rung() noexcept;
+    void send_credit(const pool_machine::action& a) noexcept;
+    void send_question(const std::shared_ptr<pool_question>& q);
     void arm_timer() noexcept;
     void end_if_closed() noexcept;
     void begin_life(life_op& op) noexcept;
@@ -127,6 +157,8 @@ private:
     pool_shutdown_op* waiters_ = nullptr;
     std::shared_ptr<pool_hub> kept_by_pump_; // while a pump is scheduled
     bool ended_ = false;
+    std::uint64_t questions_asked_ = 0;
+    std::vector<std::weak_ptr<pool_question>> questions_; // that aren't answered
 };
 
 } // namespace weft::detail

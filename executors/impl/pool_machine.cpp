@@ -34,8 +34,9 @@ bool is_shortage(int error_number) noexcept {
     }
 }
 
-constexpr std::uint8_t bit_of(pool_machine::action_kind k) noexcept {
-    return static_cast<std::uint8_t>(1u << static_cast<unsigned>(k));
+using action_bits = std::uint16_t;
+constexpr action_bits bit_of(pool_machine::action_kind k) noexcept {
+    return static_cast<action_bits>(1u << static_cast<unsigned>(k));
 }
 static_assert(bit_of(pool_machine::action_kind::kill) != 0);
 
@@ -85,6 +86,13 @@ pool_machine::answer pool_machine::submit(pool_task& t, time_point now) noexcept
     if (queued_ >= limits_.pending)
         return answer::full;
     t.id = next_id_++;
+    if (t.deadline <= now) {
+        t.late = true;
+        complete(t, task_outcome::timed_out);
+        return answer::accepted;
+    }
+    if (t.deadline != never)
+        deadlines_.add(t);
     t.at = pool_task::place::queue;
     t.since = now;
     if (ahead_ != 0)
@@ -100,6 +108,7 @@ pool_machine::answer pool_machine::submit(pool_task& t, time_point now) noexcept
 
 bool pool_machine::cancel(pool_task& t, time_point now) noexcept {
     t.cancel_asked = true;
+    deadlines_.remove(t);
     if (t.at == pool_task::place::queue) {
         queue_[t.priority].remove(t);
         --queued_;
@@ -127,10 +136,37 @@ bool pool_machine::cancel(pool_task& t, time_point now) noexcept {
     return false;
 }
 
+void pool_machine::expire(pool_task& t, time_point now) noexcept {
+    deadlines_.remove(t);
+    t.late = true;
+    if (t.at == pool_task::place::queue) {
+        queue_[t.priority].remove(t);
+        --queued_;
+        complete(t, task_outcome::timed_out);
+        return;
+    }
+    slot& s = workers_[t.worker];
+    if (s.state != worker_state::running)
+        return; // its worker is being killed
+    if (!t.sent) {
+        let_go(s, t);
+        complete(t, task_outcome::timed_out);
+        if (s.holds == 0) {
+            s.actions = 0;
+            become_free(t.worker, now);
+        }
+    } else if (&t == s.held.first) {
+        stop_first(t.worker, now);
+    } else {
+        recall(t.worker);
+    }
+}
+
 bool pool_machine::take_back(pool_task& t, time_point now) noexcept {
     slot& s = workers_[t.worker];
     if (s.state != worker_state::running)
         return false; // it is being killed, and its task with it
+    deadlines_.remove(t);
     let_go(s, t);
     t.at = pool_task::place::done;
     if (s.holds == 0) {
@@ -251,6 +287,14 @@ void pool_machine::preparation_failed(unsigned i, std::string error, time_point 
     give_up(break_reason::preparation, now);
 }
 
+bool pool_machine::grant(const pool_task& t) noexcept {
+    if (t.at != pool_task::place::worker || workers_[t.worker].state != worker_state::running ||
+        workers_[t.worker].held.first != &t || !t.sent)
+        return false;
+    act(t.worker, action_kind::send_credit);
+    return true;
+}
+
 void pool_machine::finished(unsigned i, bool with_error, time_point now) noexcept {
     slot& s = workers_[i];
     if (s.held.first == nullptr || !s.held.first->sent) {
@@ -266,7 +310,8 @@ void pool_machine::finished(unsigned i, bool with_error, time_point now) noexcep
         ++failed_;
     else
         ++done_;
-    s.actions &= static_cast<std::uint8_t>(~bit_of(action_kind::send_stop));
+    s.actions &= static_cast<action_bits>(
+        ~(bit_of(action_kind::send_stop) | bit_of(action_kind::send_credit)));
     s.to_be_killed = false;
     complete(t, task_outcome::finished);
     if (s.state != worker_state::running)
@@ -275,7 +320,7 @@ void pool_machine::finished(unsigned i, bool with_error, time_point now) noexcep
     if (pool_task* next = s.held.first; next != nullptr) {
         next->since = now;
         s.recall_at = s.holds > 1 ? saturated_sum(now, unhurried) : never;
-        if (next->sent && next->cancel_asked)
+        if (next->sent && (next->cancel_asked || next->late))
             stop_first(i, now);
         else if (next->sent && asked_)
             act(i, action_kind::send_stop);
@@ -339,11 +384,13 @@ void pool_machine::died(unsigned i, std::shared_ptr<const worker_end> end, time_
         } else if (too_much) {
             complete(*t, t->cancel_asked ? task_outcome::stopped : task_outcome::broken);
         } else if (why == kill_reason::ended ||
-                   (why == kill_reason::cancelled && (t->cancel_asked || asked_))) {
-            complete(*t, t->cancel_asked ? task_outcome::stopped
-                         : broken_       ? task_outcome::broken
-                                         : task_outcome::terminated);
-        } else if (t->retries != 0 && !t->cancel_asked && phase_ != phase::ending && !asked_) {
+                   (why == kill_reason::cancelled && (t->cancel_asked || t->late || asked_))) {
+            complete(*t, t->cancel_asked                            ? task_outcome::stopped
+                         : why == kill_reason::cancelled && t->late ? task_outcome::timed_out
+                         : broken_                                  ? task_outcome::broken
+                                                                    : task_outcome::terminated);
+        } else if (t->retries != 0 && !t->cancel_asked && !t->late && phase_ != phase::ending &&
+                   !asked_) {
             --t->retries;
             t->sent = false;
             t->at = pool_task::place::queue;
@@ -405,6 +452,8 @@ void pool_machine::advance(time_point now) noexcept {
         terminate(now);
     else if (now >= ask_at_)
         ask_everybody(now);
+    while (deadlines_.next() <= now)
+        expire(deadlines_.first(), now);
     for (unsigned i = 0; i != workers(); ++i) {
         slot& s = workers_[i];
         if (s.state == worker_state::absent && now >= s.spawn_at) {
@@ -465,14 +514,14 @@ std::optional<pool_machine::action> pool_machine::next() noexcept {
             t->sent = true;
         }
         if (what != action_kind::send_task || s.unsent == nullptr)
-            s.actions &= static_cast<std::uint8_t>(s.actions - 1u);
+            s.actions &= static_cast<action_bits>(s.actions - 1u);
         return action{what, i, t};
     }
     return std::nullopt;
 }
 
 time_point pool_machine::next_deadline() const noexcept {
-    time_point earliest = std::min(ask_at_, kill_at_);
+    time_point earliest = std::min({ask_at_, kill_at_, deadlines_.next()});
     for (const slot& s : workers_)
         earliest = std::min({earliest, s.deadline, s.recall_at,
                              s.state == worker_state::absent ? s.spawn_at : never});
@@ -550,7 +599,7 @@ void pool_machine::let_go(slot& s, pool_task& t) noexcept {
     if (s.holds < 2)
         s.recall_at = never;
     if (s.unsent == nullptr)
-        s.actions &= static_cast<std::uint8_t>(~bit_of(action_kind::send_task));
+        s.actions &= static_cast<action_bits>(~bit_of(action_kind::send_task));
     no_room_ahead_ = false;
 }
 
@@ -559,6 +608,8 @@ void pool_machine::give_back(pool_task& t) noexcept {
     t.sent = false;
     if (t.cancel_asked || (dropping_ && t.droppable)) {
         complete(t, task_outcome::stopped);
+    } else if (t.late) {
+        complete(t, task_outcome::timed_out);
     } else if (phase_ == phase::ending || asked_) {
         complete(t, broken_ ? task_outcome::broken : task_outcome::terminated);
     } else {
@@ -775,6 +826,7 @@ void pool_machine::kill(unsigned i, kill_reason why, time_point now) noexcept {
 }
 
 void pool_machine::complete(pool_task& t, task_outcome o) noexcept {
+    deadlines_.remove(t);
     t.outcome = o;
     t.at = pool_task::place::done;
     if (o != task_outcome::finished && o != task_outcome::stopped)

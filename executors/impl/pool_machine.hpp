@@ -15,11 +15,13 @@
 //
 // Threads:      one at a time.
 // Cancellation: cancel() withdraws a queued task at once; a running one is asked, and its worker
-//               killed after the grace.
+//               killed after the grace. So is one whose deadline comes.
 // Errors:       none; misuse is asserted.
 // Cost:         O(1) a task, O(workers) for timers and actions.
 // Source:       reliability, P8 to P11 and P16.
 #pragma once
+#include "deadline_heap.hpp"
+
 #include <weft/executors/detail/pool_task.hpp>
 #include <weft/runtime/time.hpp>
 
@@ -73,6 +75,7 @@ public:
         send_quit,
         send_term, // worker: SIGTERM
         kill,      // worker: by SIGKILL; then died()
+        send_credit,
     };
     struct action {
         action_kind what;
@@ -110,6 +113,8 @@ public:
     void ready(unsigned worker, time_point now) noexcept;
     /// It can't prepare itself, and neither could another one.
     void preparation_failed(unsigned worker, std::string error, time_point now) noexcept;
+    /// There is something to tell the worker of a running task. False: it isn't running.
+    [[nodiscard]] bool grant(const pool_task& t) noexcept;
     /// The running task has been answered.
     void finished(unsigned worker, bool with_error, time_point now) noexcept;
     /// The worker talks nonsense, or has closed its channel.
@@ -161,6 +166,8 @@ public:
     [[nodiscard]] std::uint64_t done() const noexcept { return done_; }
     [[nodiscard]] std::uint64_t failed() const noexcept { return failed_; }
     [[nodiscard]] std::uint64_t respawned() const noexcept { return respawned_; }
+    /// It takes no more.
+    [[nodiscard]] bool ends() const noexcept { return phase_ != phase::open; }
     [[nodiscard]] bool is_broken() const noexcept { return broken_; }
     /// Why it is broken, for people.
     [[nodiscard]] std::string reason() const;
@@ -202,7 +209,7 @@ private:
         bool first = true;       // never been spawned: not counted as respawned
         bool has_spoken = false; // since it was spawned
         bool was_ready = false;
-        std::uint8_t actions = 0; // bits by action_kind
+        std::uint16_t actions = 0; // bits by action_kind
         int pid = 0;
         std::uint64_t tasks_done = 0;
         task_list held;              // the first is running, or about to
@@ -244,6 +251,7 @@ private:
         return phase_ == phase::open || (phase_ == phase::closing && queued_ != 0);
     }
     void kill(unsigned i, kill_reason why, time_point now) noexcept;
+    void expire(pool_task& t, time_point now) noexcept;
     void complete(pool_task& t, task_outcome o) noexcept;
     void fail_queue(task_outcome o, int error_number = 0) noexcept;
     void give_up(break_reason why, time_point now) noexcept;
@@ -259,6 +267,7 @@ private:
     std::vector<time_point> deaths_;
     std::array<task_list, task_priorities> queue_; // the most urgent first
     task_list completed_;                          // to be told
+    deadline_heap deadlines_;                      // of tasks that aren't completed
     std::size_t queued_ = 0;
     std::size_t ahead_ = 0;      // with workers that run another one
     duration typical_ = slowest; // how long a task takes

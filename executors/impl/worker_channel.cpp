@@ -48,7 +48,9 @@ constexpr auto wake_word_of_lane = [](futex_word& word, unsigned n) noexcept {
 
 worker_channel::worker_channel(pool_hub& hub, loop& l, unsigned index)
     : hub_(hub), loop_(l), index_(index), receive_(*this, received), send_(*this, sent),
-      end_(*this, ended), bell_(*this, rung) {}
+      end_(*this, ended), bell_(*this, rung), ear_(hub, l, index, this, [](void* c) noexcept {
+          static_cast<worker_channel*>(c)->close_if_quiet();
+      }) {}
 
 void worker_channel::open() {
     auto [tasks, tasks_there] = socket_pair(SOCK_STREAM);
@@ -159,6 +161,7 @@ void worker_channel::started(ipc::detail::child c) noexcept {
         !ring_waits_for_words.load(std::memory_order_relaxed))
         hear_frames();
     receive();
+    ear_.open(control_.get(), process_.pid());
     watch();
     hub_.look_soon();
     close_if_quiet();
@@ -184,7 +187,7 @@ void worker_channel::prepare(std::span<const std::byte> call) noexcept {
 }
 
 void worker_channel::send_task(pool_request& call) noexcept {
-    put(frame_kind::task, call.id, call.message_);
+    put(call.in_setting_ ? frame_kind::task_in_setting : frame_kind::task, call.id, call.message_);
 }
 
 void worker_channel::send_quit() noexcept {
@@ -233,6 +236,22 @@ void worker_channel::send_stop(std::uint64_t task) noexcept {
     m.task = task;
     // If there is no room the worker hasn't read a long row of stops: it hangs, and the end of the
     // grace will come.
+    static_cast<void>(::send(control_.get(), &m, sizeof m, MSG_DONTWAIT | MSG_NOSIGNAL));
+}
+
+void worker_channel::send_credit(std::uint64_t task, std::uint32_t items) noexcept {
+    control_message m;
+    m.what = control_message::kind::credit;
+    m.task = task;
+    m.amount = items;
+    // There is room: of a window that was granted anew two or three can be unread.
+    static_cast<void>(::send(control_.get(), &m, sizeof m, MSG_DONTWAIT | MSG_NOSIGNAL));
+}
+
+void worker_channel::send_question(std::uint64_t id) noexcept {
+    control_message m;
+    m.what = control_message::kind::tasks;
+    m.task = id;
     static_cast<void>(::send(control_.get(), &m, sizeof m, MSG_DONTWAIT | MSG_NOSIGNAL));
 }
 
@@ -369,6 +388,9 @@ void worker_channel::handle(frame f) {
         hub_.worker_ready(index_);
         break;
     }
+    case frame_kind::item:
+        hub_.worker_gave(index_, std::move(f));
+        break;
     case frame_kind::result:
     case frame_kind::error:
         if (unanswered_ == 0)
@@ -456,12 +478,13 @@ void worker_channel::note_end() noexcept {
     // Somebody else may hold the worker's end of the channel: a process that it started. What lies
     // in our end can still be read after this, and then the stream ends.
     ::shutdown(tasks_.get(), SHUT_RDWR);
+    ::shutdown(control_.get(), SHUT_RDWR);
     lanes_->pool_bell.word.fetch_add(2, std::memory_order_relaxed); // whatever it has left there
     futex_wake(lanes_->pool_bell.word, everybody);
 }
 
 void worker_channel::close_if_quiet() noexcept {
-    if (!dead_ || receiving_ || in_send_ || watching_ || awaits_bell_ || !tasks_)
+    if (!dead_ || receiving_ || in_send_ || watching_ || awaits_bell_ || ear_.listens() || !tasks_)
         return;
     take_answers();
     const bool begun = has_begun();

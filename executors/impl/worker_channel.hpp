@@ -12,6 +12,7 @@
 // Source:       none.
 #pragma once
 #include "pool_frame.hpp"
+#include "worker_ear.hpp"
 #include "worker_lanes.hpp"
 #include "worker_start.hpp"
 #include "worker_stderr.hpp"
@@ -41,6 +42,8 @@ public:
     void prepare(std::span<const std::byte> call) noexcept;
     void send_task(pool_request& call) noexcept;
     void send_stop(std::uint64_t task) noexcept;
+    void send_credit(std::uint64_t task, std::uint32_t items) noexcept;
+    void send_question(std::uint64_t id) noexcept;
     void send_quit() noexcept;
     void send_term() noexcept;
     void kill() noexcept;
@@ -96,6 +99,7 @@ private:
     std::shared_ptr<worker_stderr> stderr_;
     ipc::detail::child process_;
     descriptor tasks_, control_;
+    worker_ear ear_;
     ipc::shared_memory memory_;
     worker_memory* lanes_ = nullptr;
     unsigned sent_ = 0;       // what was put into its lane, and not taken back

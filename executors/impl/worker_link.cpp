@@ -74,10 +74,10 @@ void worker_link::send(ipc::archive_writer& payload, frame_kind kind, std::uint6
     ipc::byte_buffer whole = payload.take();
     auto bytes = whole.bytes().subspan(sizeof(frame_header));
     const bool streamed = bytes.size() > lane_slot::room;
-    if (streamed)
-        send_by_stream(whole, kind, task, stop_seen);
     lane_slot& s = lanes_.answers[sent_++ % worker_memory::slots];
     wait_until([&s](bool surely) { return surely ? s.word.is_free_now() : s.word.is_free(); });
+    if (streamed) // not before, or a long sequence would have more there than it has slots
+        send_by_stream(whole, kind, task, stop_seen);
     const int marks = (stop_seen ? stop_was_seen : 0) | (streamed ? by_stream : 0);
     write_slot(s, kind, task, static_cast<std::uint16_t>(marks), bytes);
     s.word.fill();

@@ -74,6 +74,9 @@ struct bench {
             case kind::send_quit:
                 quits.push_back(a->worker);
                 break;
+            case kind::send_credit:
+                credits.push_back(a->worker);
+                break;
             case kind::send_term:
                 terms.push_back(a->worker);
                 break;
@@ -118,7 +121,7 @@ struct bench {
     int spawn_error = 0;
     int spawns = 0;
     std::vector<pool_task*> completed, sent;
-    std::vector<unsigned> stops, quits, terms, kills;
+    std::vector<unsigned> stops, quits, terms, kills, credits;
     int recalls = 0;
     int answered_early = 0; // what a recall finds answered
     std::set<const pool_task*> begun;
@@ -426,6 +429,130 @@ TEST_CASE("pool_machine: without grace a running task is killed at once; such de
     }
     CHECK_FALSE(b.m.is_broken());
     CHECK(b.kills.size() == 20);
+}
+
+TEST_CASE(
+    "pool_machine: at its deadline a task fails that waits; one that runs is asked, then killed",
+    "[P2][P10]") {
+    bench b(1);
+    b.start();
+    pool_task t, next;
+    t.deadline = b.now + 1s;
+    t.grace = 2s;
+
+    SECTION("before it is submitted") {
+        t.deadline = b.now;
+        CHECK(b.submit(t) == answer::accepted);
+        CHECK(t.outcome == task_outcome::timed_out);
+        CHECK(b.sent.empty());
+    }
+    SECTION("while it waits") {
+        b.submit(next);
+        b.submit(t);
+        CHECK(b.m.next_deadline() == t.deadline);
+        b.pass(1s - 1ns);
+        CHECK(b.m.queued() == 1);
+        b.pass(1ns);
+        CHECK(b.m.queued() == 0);
+        CHECK(t.outcome == task_outcome::timed_out);
+        CHECK(b.stops.empty());
+        CHECK(b.m.next_deadline() == never);
+    }
+    SECTION("while it was given to a worker but not sent") {
+        CHECK(b.m.submit(t, b.now) == answer::accepted);
+        b.pass(1s);
+        CHECK(t.outcome == task_outcome::timed_out);
+        CHECK(b.sent.empty());
+        b.submit(next);
+        CHECK(b.sent == std::vector<pool_task*>{&next});
+    }
+    SECTION("while it runs") {
+        b.submit(t);
+        b.submit(next);
+        b.pass(1s);
+        CHECK(b.stops == std::vector<unsigned>{0});
+        SECTION("and it answers in time") {
+            b.pass(1s);
+            b.finish(0);
+            CHECK(t.outcome == task_outcome::finished);
+            CHECK(t.late);
+            CHECK(b.kills.empty());
+        }
+        SECTION("and it doesn't") {
+            b.pass(2s);
+            CHECK(b.kills == std::vector<unsigned>{0});
+            b.die(0);
+            CHECK(t.outcome == task_outcome::timed_out);
+            CHECK_FALSE(b.m.is_broken());
+            b.m.ready(0, b.now);
+            b.run();
+        }
+        SECTION("and its worker dies meanwhile") {
+            t.retries = 5;
+            b.die(0);
+            CHECK(t.outcome == task_outcome::lost); // and it isn't tried again
+            b.m.ready(0, b.now);
+            b.run();
+        }
+        SECTION("and nobody wants it any more") {
+            CHECK_FALSE(b.m.cancel(t, b.now));
+            b.pass(2s);
+            b.die(0);
+            CHECK(t.outcome == task_outcome::stopped);
+            b.m.ready(0, b.now);
+            b.run();
+        }
+        CHECK(b.sent.back() == &next);
+    }
+    if (next.at == pool_task::place::worker)
+        b.finish(0);
+}
+
+TEST_CASE("pool_machine: a running task's worker is told what was taken, and nobody else") {
+    bench b(1);
+    b.start();
+    pool_task t, next;
+    CHECK_FALSE(b.m.grant(t));
+    b.submit(t);
+    b.submit(next);
+    CHECK_FALSE(b.m.grant(next));
+    CHECK(b.m.grant(t));
+    b.run();
+    CHECK(b.credits == std::vector<unsigned>{0});
+    CHECK(b.m.grant(t));
+    b.finish(0); // was faster
+    CHECK_FALSE(b.m.grant(t));
+    CHECK(b.credits.size() == 1);
+    CHECK(b.sent.back() == &next);
+    b.finish(0);
+}
+
+TEST_CASE("pool_machine: of many deadlines each comes at its time") {
+    const unsigned seed = std::random_device()();
+    CAPTURE(seed);
+    std::mt19937 random(seed);
+    bench b(1);
+    b.start();
+    pool_task busy;
+    b.submit(busy);
+    std::vector<pool_task> tasks(500);
+    for (pool_task& t : tasks) {
+        t.deadline = b.now + std::chrono::milliseconds(1 + random() % 100);
+        b.submit(t);
+    }
+    for (std::size_t i = 0; i < tasks.size(); i += 3)
+        CHECK(b.m.cancel(tasks[i], b.now));
+    int wrong = 0;
+    for (int ms = 0; ms != 100; ++ms) {
+        b.pass(1ms);
+        for (const pool_task& t : tasks) {
+            bool expected = !t.cancel_asked && t.deadline <= b.now;
+            wrong += (t.outcome == task_outcome::timed_out) == expected ? 0 : 1;
+        }
+    }
+    CHECK(wrong == 0);
+    CHECK(b.m.next_deadline() == never);
+    b.finish(0);
 }
 
 TEST_CASE("pool_machine: a task that was given to a worker but not sent is out at once") {
@@ -1087,6 +1214,7 @@ TEST_CASE("pool_machine: every task has one outcome in every order of events", "
                     break;
                 }
                 case kind::send_stop:
+                case kind::send_credit:
                     REQUIRE(lanes[w].holds.front() == a->task);
                     break;
                 case kind::send_quit:
@@ -1108,7 +1236,7 @@ TEST_CASE("pool_machine: every task has one outcome in every order of events", "
         auto step = [&](bool may_submit) {
             auto w = pick(l.workers);
             auto i = static_cast<unsigned>(w);
-            switch (pick(8)) {
+            switch (pick(9)) {
             case 0:
                 if (may_submit) {
                     task& t = tasks.emplace_back();
@@ -1116,6 +1244,8 @@ TEST_CASE("pool_machine: every task has one outcome in every order of events", "
                     t.priority = static_cast<std::uint8_t>(pick(task_priorities));
                     t.droppable = pick(2) == 0;
                     t.grace = 100ms * static_cast<long>(pick(4));
+                    if (pick(3) == 0)
+                        t.deadline = now + 100ms * static_cast<long>(pick(20));
                     if (m.submit(t, now) != answer::accepted)
                         tasks.pop_back();
                 }
@@ -1127,6 +1257,10 @@ TEST_CASE("pool_machine: every task has one outcome in every order of events", "
                         !t.cancel_asked)
                         t.withdrawn = m.cancel(t, now);
                 }
+                break;
+            case 8:
+                if (!tasks.empty())
+                    static_cast<void>(m.grant(tasks[pick(tasks.size())]));
                 break;
             case 2: // a process gets on
             case 3:
@@ -1204,8 +1338,10 @@ TEST_CASE("pool_machine: every task has one outcome in every order of events", "
         REQUIRE(m.queued() == 0);
         REQUIRE(std::all_of(processes.begin(), processes.end(),
                             [](process p) { return p == process::none; }));
-        for (const task& t : tasks)
+        for (const task& t : tasks) {
             REQUIRE(t.told != t.withdrawn);
+            REQUIRE_FALSE(t.heap.in);
+        }
         for (const task& t : tasks)
             REQUIRE(t.runs <= 1 + t.first_retries);
     }

@@ -886,6 +886,36 @@ TEST_CASE("process_pool: after the grace a worker that doesn't stop is killed an
     }());
 }
 
+TEST_CASE("process_pool: a task has a deadline, with which it ends whatever it does", "[P2][P10]") {
+    run([]() -> task<> {
+        process_pool pool({.workers = 1});
+        int pid = co_await pool.call(fn<&own_pid>);
+        // One that can be told is, and its worker stays.
+        co_await error_of<timeout_error>(pool.call({.timeout = 20ms}, fn<&until_stopped>, 1));
+        weft::tests::temp_dir dir;
+        co_await error_of<timeout_error>(
+            pool.submit({.timeout = 20ms}, fn<&until_stopped_then_fail>, dir.path("sign"), true));
+        auto same = co_await pool.call(fn<&own_pid>);
+        CHECK(same == pid);
+        // One that waits fails where it is, and never runs.
+        future<> hangs =
+            pool.submit({.stop_grace = 50ms, .deadline = now() + 200ms}, fn<&hang_deaf>);
+        future<int> waits = pool.submit({.timeout = 1ms}, fn<&next_number>);
+        co_await error_of<timeout_error>(std::move(waits));
+        co_await error_of<timeout_error>(pool.call({.deadline = now()}, fn<&next_number>));
+        // One that doesn't stop loses its worker.
+        co_await error_of<timeout_error>(std::move(hangs));
+        CHECK_FALSE(is_alive(pid));
+        auto first = co_await pool.call({.timeout = 1h}, fn<&next_number>);
+        CHECK(first == 1);
+        CHECK(pool.statistics().respawned == 1);
+        // What an unstoppable function gives within the grace counts.
+        auto five = co_await pool.call({.stop_grace = 30s, .timeout = 10ms}, fn<&slow>,
+                                       dir.path("slow"), 5);
+        CHECK(five == 5);
+    }());
+}
+
 TEST_CASE("process_pool: a function that takes no token delivers if it ends within the grace",
           "[P3]") {
     run([]() -> task<> {
