@@ -14,6 +14,7 @@
 
 #include <weft/executors/process_pool.hpp>
 #include <weft/ipc/error.hpp>
+#include <weft/ipc/error_registry.hpp>
 #include <weft/ipc/worker_entry.hpp>
 #include <weft/runtime/error.hpp>
 #include <weft/runtime/runtime.hpp>
@@ -73,6 +74,9 @@ struct made {
     double milliseconds = 0;
     std::string warning;
 };
+
+// So that it arrives as what it is, and not as an error of an unknown type.
+[[maybe_unused]] const bool travels = weft::ipc::register_error<pictures::picture_error>();
 
 /// Before a worker's first picture.
 void prepare_worker() {
