@@ -120,8 +120,9 @@ constexpr std::array indispensable{
     "read",  "write", "recvfrom", "sendto", "recvmsg", "sendmsg",    "poll",         "ppoll",
     "futex", "mmap",  "munmap",   "brk",    "exit",    "exit_group", "rt_sigreturn", "close",
 };
-// What a worker does besides: memory, signals, locks, time and threads' ends, as the C library and
-// the codec need them. None opens, makes or changes anything outside of the process.
+// What a worker does besides: memory (also such that has no name, for large results), signals,
+// locks, time and threads' ends, as the C library and the codec need them. None opens, makes or
+// changes anything outside of the process and what it was given.
 constexpr std::array also_needed{
     "mremap",          "madvise",
     "mprotect",        "readv",
@@ -139,7 +140,9 @@ constexpr std::array also_needed{
     "set_robust_list", "futex_waitv",
     "futex_wait",      "futex_wake",
     "futex_requeue",   "sched_getaffinity",
-    "getrusage",
+    "getrusage",       "memfd_create",
+    "ftruncate",       "fallocate",
+    "fcntl",
 };
 
 std::uint32_t number_of(const system_call& c) {
