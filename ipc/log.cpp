@@ -23,21 +23,31 @@ std::string name_of(log_level l) {
         return "ERROR";
     case log_level::critical:
         return "CRITICAL";
+    case log_level::nothing:
+        break;
     }
     return "Level " + std::to_string(static_cast<int>(l));
 }
 
 void logger::write(log_level l, std::string_view message) noexcept {
     try {
-        process_info self = current_process();
+        write(l, current_process().name(), message);
+    } catch (...) { // no memory
+        static_cast<void>(l);
+    }
+}
+
+void logger::write(log_level l, std::string_view process, std::string_view message) noexcept {
+    try {
         if (to_stderr()) {
-            std::string line = "[" + name_of(l) + "/" + self.name() + "] ";
+            std::string line = "[" + name_of(l) + "/";
+            line.append(process).append("] ");
             line.append(message).append("\n");
             detail::write_to_stderr(line);
         }
         // acquire: pairs with set_sink
         if (log_sink f = sink_.load(std::memory_order_acquire))
-            f(l, self.name(), message);
+            f(l, process, message);
     } catch (...) { // no memory, or the sink's: nobody else should suffer from it
         static_cast<void>(l);
     }

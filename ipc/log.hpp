@@ -11,7 +11,8 @@
 //
 // Each line is written in one go, so those of several processes don't mix (in a pipe, if they have
 // no more than 4096 bytes). A process that is started later (process.hpp) writes as the one does
-// that starts it, its sink aside. The library itself tells when processes begin and end.
+// that starts it, its sink aside; what the workers of a pool say comes to the pool's process, which
+// says it for them. The library itself tells when processes begin and end.
 //
 // Threads:      any; a sink may be called on several at once.
 // Cancellation: none.
@@ -20,6 +21,7 @@
 // Source:       multiprocessing's get_logger and log_to_stderr.
 #pragma once
 #include <atomic>
+#include <limits>
 #include <string>
 #include <string_view>
 
@@ -34,6 +36,7 @@ enum class log_level : int {
     warning = 30,
     error = 40,
     critical = 50,
+    nothing = std::numeric_limits<int>::max(), // as a limit: nobody wants to hear anything
 };
 
 /// "INFO"; "Level 15" for a number without a name.
@@ -65,19 +68,30 @@ public:
         // acq_rel: what the one who set it had done before is seen by the one it tells
         return sink_.exchange(f, std::memory_order_acq_rel);
     }
+    [[nodiscard]] log_sink sink() const noexcept { return sink_.load(std::memory_order_relaxed); }
 
     /// Whether anybody would hear it: for messages that take time to make.
     [[nodiscard]] bool wants(log_level l) const noexcept {
-        return l >= level() && (to_stderr() || sink_.load(std::memory_order_relaxed) != nullptr);
+        return l >= least_wanted() && l != log_level::nothing;
+    }
+    /// From which level on somebody hears it.
+    [[nodiscard]] log_level least_wanted() const noexcept {
+        return to_stderr() || sink() != nullptr ? level() : log_level::nothing;
     }
     /// [LEVEL/name of the process] message
     void say(log_level l, std::string_view message) noexcept {
         if (wants(l))
             write(l, message);
     }
+    /// Says what another process of that name has said.
+    void say_for(std::string_view process, log_level l, std::string_view message) noexcept {
+        if (wants(l))
+            write(l, process, message);
+    }
 
 private:
     void write(log_level l, std::string_view message) noexcept;
+    void write(log_level l, std::string_view process, std::string_view message) noexcept;
 
     // All of them relaxed but the sink: who sets them needn't be heard at once.
     std::atomic<int> least_{static_cast<int>(log_level::warning)};

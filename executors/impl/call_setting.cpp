@@ -10,8 +10,8 @@ bool call_setting::append(ipc::archive_writer& message, time_point deadline,
     // With an alignment of its own.
     ipc::archive_writer variables;
     const bool none = ipc::detail::write_travelling(variables) == 0;
-    const log_level logged = weft::least_logged();
-    if (none && deadline == never && window.items == 0 && logged == log_level::off)
+    const ipc::log_level logged = ipc::get_logger().least_wanted();
+    if (none && deadline == never && window.items == 0 && logged == ipc::log_level::nothing)
         return false;
     message.write(variables.bytes());
     message.write_value(static_cast<std::int64_t>(deadline.time_since_epoch().count()));
@@ -24,14 +24,14 @@ bool call_setting::append(ipc::archive_writer& message, time_point deadline,
 
 call_setting::call_setting(std::span<const std::byte> message) {
     constexpr std::size_t fixed = sizeof(std::int64_t) + 2 * sizeof(std::uint64_t) +
-                                  sizeof(std::uint32_t) + sizeof(log_level);
+                                  sizeof(std::uint32_t) + sizeof(ipc::log_level);
     if (message.size() < fixed)
         throw ipc::codec_error("a call's setting is cut off");
     ipc::archive_reader in(message.last(fixed));
     deadline_ = time_point(duration(in.read_value<std::int64_t>()));
     window_.bytes = in.read_value<std::uint64_t>();
     window_.items = in.read_value<std::uint32_t>();
-    least_logged_ = in.read_value<log_level>();
+    least_logged_ = in.read_value<ipc::log_level>();
     const auto n = in.read_value<std::uint64_t>();
     if (n > message.size() - fixed)
         throw ipc::codec_error("a call's setting is cut off");

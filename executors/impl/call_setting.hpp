@@ -10,7 +10,7 @@
 #pragma once
 #include <weft/executors/detail/stream_window.hpp>
 #include <weft/ipc/archive.hpp>
-#include <weft/runtime/log.hpp>
+#include <weft/ipc/log.hpp>
 #include <weft/runtime/time.hpp>
 
 #include <span>
@@ -29,7 +29,7 @@ public:
     explicit call_setting(std::span<const std::byte> message);
 
     [[nodiscard]] time_point deadline() const noexcept { return deadline_; }
-    [[nodiscard]] log_level least_logged() const noexcept { return least_logged_; }
+    [[nodiscard]] ipc::log_level least_logged() const noexcept { return least_logged_; }
     [[nodiscard]] const stream_window& window() const noexcept { return window_; }
     /// How long the setting is, at the end of the message.
     [[nodiscard]] std::size_t size() const noexcept { return size_; }
@@ -39,7 +39,7 @@ public:
 private:
     time_point deadline_ = never;
     stream_window window_;
-    log_level least_logged_ = log_level::off;
+    ipc::log_level least_logged_ = ipc::log_level::nothing;
     std::size_t size_ = 0;
     std::span<const std::byte> variables_;
 };

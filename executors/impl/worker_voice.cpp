@@ -47,11 +47,11 @@ void say_stray_error(const unhandled_error& e) {
     say_packet(out);
 }
 
-void say_line(const log_record& r) {
+void say_line(ipc::log_level level, std::string_view, std::string_view text) {
     ipc::archive_writer out;
     out.write_value(worker_voice::subject::log_line);
-    out.write_value(r.level);
-    ipc::encode<std::string_view>(out, cut(r.text));
+    out.write_value(level);
+    ipc::encode<std::string_view>(out, cut(text));
     say_packet(out);
 }
 
@@ -60,12 +60,16 @@ void say_line(const log_record& r) {
 void worker_voice::start(int control) noexcept {
     voice_channel.store(control, std::memory_order_relaxed); // before there is another thread
     set_unhandled_error_hook(say_stray_error);
-    set_log_sink(say_line, log_level::off);
+    ipc::logger& log = ipc::get_logger(); // a fork's may be the parent's
+    log.set_level(ipc::log_level::nothing);
+    log.set_to_stderr(false);
+    log.set_sink(say_line);
 }
 
-void worker_voice::set_log_level(log_level least) noexcept {
-    if (least != least_logged() && logs_to(say_line)) // else the program has one of its own here
-        set_log_sink(say_line, least);
+void worker_voice::set_log_level(ipc::log_level least) noexcept {
+    ipc::logger& log = ipc::get_logger();
+    if (log.sink() == say_line) // else the program has one of its own here
+        log.set_level(least);
 }
 
 void worker_voice::tell_tasks(std::uint64_t question, std::string_view tree) noexcept {
@@ -95,9 +99,9 @@ told_tasks hear_worker(std::span<const std::byte> packet, int pid) {
         break;
     }
     case worker_voice::subject::log_line: {
-        const auto level = in.read_value<log_level>();
+        const auto level = in.read_value<ipc::log_level>();
         const auto text = ipc::decode<std::string>(in);
-        hand_on({level, pid, text});
+        ipc::get_logger().say_for(fmt::format("worker {}", pid), level, text);
         break;
     }
     case worker_voice::subject::tasks: {

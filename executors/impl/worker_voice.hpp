@@ -11,7 +11,7 @@
 // Source:       none.
 #pragma once
 #include <weft/ipc/archive.hpp>
-#include <weft/runtime/log.hpp>
+#include <weft/ipc/log.hpp>
 
 #include <cstdint>
 #include <span>
@@ -28,7 +28,7 @@ public:
     /// wants nothing yet.
     static void start(int control) noexcept;
     /// What the pool's process wants to hear, unless the log goes elsewhere.
-    static void set_log_level(log_level least) noexcept;
+    static void set_log_level(ipc::log_level least) noexcept;
     /// Answers a question of the pool's.
     static void tell_tasks(std::uint64_t question, std::string_view tree) noexcept;
 };

@@ -12,10 +12,10 @@
 #include <weft/executors/wait.hpp>
 
 #include <weft/ipc/error.hpp>
+#include <weft/ipc/log.hpp>
 #include <weft/ipc/travelling_var.hpp>
 #include <weft/runtime/error.hpp>
 #include <weft/runtime/introspect.hpp>
-#include <weft/runtime/log.hpp>
 #include <weft/runtime/runtime.hpp>
 #include <weft/runtime/sleep.hpp>
 #include <weft/runtime/spawn.hpp>
@@ -77,8 +77,8 @@ task<std::optional<duration>> left_in_a_task() {
 
 // What a worker says beside its results.
 void say_things() {
-    weft::log(log_level::debug, "nobody wants to know");
-    weft::log(log_level::warning, "the disk is full");
+    ipc::get_logger().say(ipc::log_level::debug, "nobody wants to know");
+    ipc::get_logger().say(ipc::log_level::warning, "the disk is full");
 }
 task<> fail_unseen() {
     co_await yield();
@@ -403,8 +403,10 @@ TEST_CASE("process_pool: what nobody wants when its turn comes isn't sent to the
 }
 
 TEST_CASE("process_pool: what workers log, and errors that nobody caught there, come to the pool") {
-    auto log_before = set_log_sink(
-        [](const log_record& r) { tell(std::to_string(r.pid) + std::string(r.text)); });
+    auto log_before = ipc::get_logger().set_sink(
+        [](ipc::log_level level, std::string_view process, std::string_view text) {
+            tell(ipc::name_of(level) + " of " + std::string(process) + ": " + std::string(text));
+        });
     auto hook_before = set_unhandled_error_hook(
         [](const unhandled_error& e) { tell(std::string(e.where) + ": " + e.text); });
     run([]() -> task<> {
@@ -413,7 +415,7 @@ TEST_CASE("process_pool: what workers log, and errors that nobody caught there, 
         const std::string pid = std::to_string(pool.statistics().workers.front().pid);
         std::vector<std::string> lines;
         co_await eventually([&] { return !(lines = what_was_told()).empty(); });
-        CHECK(lines == std::vector<std::string>{pid + "the disk is full"});
+        CHECK(lines == std::vector<std::string>{"WARNING of worker " + pid + ": the disk is full"});
         co_await pool.call(fn<&leave_an_error>);
         co_await eventually([&] { return !(lines = what_was_told()).empty(); });
         REQUIRE(lines.size() == 1);
@@ -422,12 +424,12 @@ TEST_CASE("process_pool: what workers log, and errors that nobody caught there, 
                                       Catch::Contains("nobody waits for this"));
         // What is said last is heard, too; and nothing, if nobody listens.
         co_await pool.call(fn<&say_things>);
-        set_log_sink(nullptr);
+        ipc::get_logger().set_sink(nullptr);
         co_await pool.call(fn<&say_things>);
         co_await pool.shutdown();
         CHECK(what_was_told().size() <= 1);
     }());
-    set_log_sink(log_before);
+    ipc::get_logger().set_sink(log_before);
     set_unhandled_error_hook(hook_before);
 }
 
