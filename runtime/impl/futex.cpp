@@ -19,6 +19,12 @@ namespace {
 constexpr std::int32_t shared_word_of_32_bits = 2;
 constexpr std::uint64_t every_bit = 0xffffffff;
 std::atomic<bool> ring_knows_futexes{true}; // until the kernel says otherwise
+
+bool ring_waits_for(const loop& l) noexcept {
+    // Relaxed: a hint, and who comes too late is told by the kernel as well.
+    return contains(l.options().features, ring_futexes) &&
+           ring_knows_futexes.load(std::memory_order_relaxed);
+}
 } // namespace
 
 int futex_wake(const futex_word& word, int n) noexcept {
@@ -42,7 +48,8 @@ void futex_operation::arm(const futex_word& w, std::uint32_t while_it_is) {
     waiter_.word = &w;
     waiter_.expected = while_it_is;
     disarmed_ = false;
-    if (io_loop().keep(*this))
+    loop& l = io_loop();
+    if (ring_waits_for(l) && l.keep(*this)) // a thread would mix up who came first
         where_ = place::kept;
     else
         hand_over();
@@ -50,9 +57,7 @@ void futex_operation::arm(const futex_word& w, std::uint32_t while_it_is) {
 
 void futex_operation::hand_over() {
     loop& l = io_loop();
-    // Relaxed: a hint, and who comes too late is told by the kernel as well.
-    if (contains(l.options().features, ring_futexes) &&
-        ring_knows_futexes.load(std::memory_order_relaxed)) {
+    if (ring_waits_for(l)) {
         where_ = place::ring;
         l.submit(*this, {.opcode = opcode::futex_wait,
                          .fd = shared_word_of_32_bits,

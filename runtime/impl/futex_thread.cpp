@@ -111,6 +111,8 @@ void futex_thread::run() noexcept {
         in.lock();
 
         unsigned ended = 0;
+        const futex_word* last = nullptr;
+        std::uint32_t seen = 0;
         auto end = [&](place& p, std::int32_t result) {
             p.who->outcome = result;
             done[ended++] = std::exchange(p.who, nullptr);
@@ -143,8 +145,15 @@ void futex_thread::run() noexcept {
             break;
         case EAGAIN: // some word, which isn't said, was another
             for (unsigned i = 1; i < n; ++i) {
+                // Those who wait for one word see the same there: else a later one might go first.
                 const futex_waiter* who = places[at[i]].who;
-                if (who != nullptr && who->word->load(std::memory_order_relaxed) != who->expected)
+                if (who == nullptr || who->word != reinterpret_cast<futex_word*>(all[i].uaddr))
+                    continue;
+                if (who->word != last) {
+                    last = who->word;
+                    seen = last->load(std::memory_order_relaxed);
+                }
+                if (seen != all[i].val)
                     end_entry(i, -EAGAIN);
             }
             break;

@@ -54,11 +54,9 @@ private:
     void* memory_;
 };
 
-// With the ring's operation or without it, and with loops that sleep on the word itself or don't.
-constexpr kernel_feature ways[] = {kernel_feature::all, ~detail::parked_futexes,
-                                   ~detail::ring_futexes,
-                                   ~(detail::ring_futexes | detail::parked_futexes)};
-constexpr kernel_feature with_threads = ways[3];
+// With loops that sleep on the word itself, with the ring's operation, and without either.
+constexpr kernel_feature with_threads = ~detail::ring_futexes;
+constexpr kernel_feature ways[] = {kernel_feature::all, ~detail::parked_futexes, with_threads};
 
 runtime_options with(kernel_feature way) { return {.features = way}; }
 
