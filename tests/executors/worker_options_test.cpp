@@ -574,8 +574,7 @@ TEST_CASE("process_pool: worker_lost says who, how, what it ran, how long, and i
                        Catch::Contains("worker " + std::to_string(lost.pid()) + " was lost") &&
                            Catch::Contains("killed by signal 11 (SIGSEGV)") &&
                            Catch::Contains(" s after it began ") &&
-                           Catch::Contains("::say_and_die (task 77)") &&
-
+                           Catch::Contains("say_and_die (task 77)") &&
                            Catch::Contains("it last wrote: first line | last line"));
             CHECK(what.find('\n') == std::string::npos);
             CHECK(shown.text() == "first line\nlast line\n"); // before the task has failed
