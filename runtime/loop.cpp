@@ -363,12 +363,11 @@ void loop::poll(bool may_wait) noexcept {
             return;
         }
     } else {
+        ++statistics_.parks;
         parked_.store(on_ring, std::memory_order_seq_cst);
         if (mail_.load(std::memory_order_seq_cst) != nullptr) {
             parked_.store(awake, std::memory_order_relaxed);
             wait = false;
-        } else {
-            ++statistics_.parks;
         }
     }
     if (wait && shortage_)
@@ -428,9 +427,9 @@ void loop::was_asleep_since(std::int64_t when) noexcept {
 
 void loop::park_on_futex(std::int64_t deadline) noexcept {
     int how = 0;
+    ++statistics_.parks;
     parked_.store(on_futex, std::memory_order_seq_cst);
     if (mail_.load(std::memory_order_seq_cst) == nullptr) {
-        ++statistics_.parks;
         static_assert(sizeof(parked_) == sizeof(std::uint32_t));
         std::int64_t began = falls_asleep();
         auto* word = reinterpret_cast<std::uint32_t*>(&parked_);

@@ -58,7 +58,7 @@ struct loop_statistics {
     std::uint64_t turns = 0;       // rounds of the loop
     std::uint64_t resumptions = 0; // tasks and functions run
     std::uint64_t enters = 0;      // system calls into the ring
-    std::uint64_t parks = 0;       // how often it slept
+    std::uint64_t parks = 0;       // how often it slept, or mail came as it lay down
     std::uint64_t requests = 0;    // submitted to the ring
     std::uint64_t completions = 0;
 };
