@@ -5,7 +5,8 @@
 //
 //     std::string greeting() { return "hello " + customer.get(); }     // in a worker
 //
-//     weft::task<std::string> greet(weft::process_pool& pool, std::string name) {
+//     template <class Pool>                                            // a weft::process_pool
+//     weft::task<std::string> greet(Pool& pool, std::string name) {
 //         auto here = customer.scoped(std::move(name));
 //         co_return co_await pool.call(weft::fn<&greeting>);
 //     }

@@ -2,7 +2,8 @@
 // What scoped() of a mutex or a semaphore gives, within a process or between processes: holds it,
 // and gives it back on every way out.
 //
-//     weft::task<> append(weft::mutex& m, std::vector<int>& numbers, weft::task<int> (*next)()) {
+//     template <class Mutex>                      // weft::mutex, weft::ipc::mutex
+//     weft::task<> append(Mutex& m, std::vector<int>& numbers, weft::task<int> (*next)()) {
 //         auto held = co_await m.scoped();
 //         numbers.push_back(co_await next());     // an error or a stop here gives it back as well
 //     }
