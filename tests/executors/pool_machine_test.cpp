@@ -995,7 +995,7 @@ TEST_CASE("pool_machine: who works briefly is given more than one task, and only
         CHECK(b.m.cancel(t[1], b.now)); // as if nobody had had it
         b.sent.clear();
         b.finish(0);
-        CHECK(b.sent == tasks{&t[2], &t[3]}); // one ahead, for now they seem to take longer
+        CHECK(b.sent == tasks{&t[2], &t[3]}); // one ahead: they have turned out longer
     }
     SECTION("something more urgent doesn't wait for them") {
         work_briefly(b);
