@@ -62,14 +62,13 @@ void pool_stream::drop() noexcept {
         dropped_ = true;
         items_.clear();
     }
-    if (pool_has_it && withdraw_from_pool())
-        release(); // it won't leave
-    release();
+    const bool pool_gave_it_back = pool_has_it && withdraw_from_pool(); // then it won't leave
+    release(pool_gave_it_back ? 2 : 1);
 }
 
-void pool_stream::release() noexcept {
+void pool_stream::release(int holders) noexcept {
     // acq_rel: who destroys it has to see what the other one did.
-    if (holders_.fetch_sub(1, std::memory_order_acq_rel) == 1)
+    if (holders_.fetch_sub(holders, std::memory_order_acq_rel) == holders)
         delete this;
 }
 

@@ -44,7 +44,7 @@ public:
 
 private:
     ~pool_stream() = default;
-    void release() noexcept;
+    void release(int holders = 1) noexcept;
     [[nodiscard]] wait_op* claim_reader() noexcept; // under the lock
     static bool begins(pool_request& r) noexcept;
     static void returns(pool_request& r) noexcept;

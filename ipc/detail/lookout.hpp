@@ -67,8 +67,10 @@ public:
         return false;
     }
 
-    /// What it slept for came soon.
-    void note_soon() noexcept {
+    /// It slept so long for what has come.
+    void note_slept(duration time) noexcept {
+        if (time > soon)
+            return;
         const int seen = confidence_.load(relaxed);
         if (seen < most)
             confidence_.store(seen + 1, relaxed);
@@ -102,12 +104,16 @@ private:
     // As long as it takes to wake somebody up and to have an answer: if both go to sleep, they find
     // out of it.
     static constexpr duration longest = std::chrono::microseconds(100);
+    // A sleep that was so short would have been spared: being woken took its part of it. One that
+    // was longer says nothing: who counts it looks in vain, and has unlearned looking when things
+    // begin to come sooner.
+    static constexpr duration soon = 2 * longest;
     static constexpr unsigned looks = 64; // some microseconds; then it lets others have a turn
     static constexpr unsigned giving_way = 8;
     static constexpr int most = 8;
     static constexpr int in_vain = 3; // so much confidence is lost
     static constexpr int first_penalty = 2;
-    static constexpr int last_penalty = 1024;
+    static constexpr int last_penalty = 64;
     static constexpr unsigned gathering_round = 4;
     static constexpr std::uint32_t enough = 4;
     static constexpr std::uint32_t first_passes = 32;

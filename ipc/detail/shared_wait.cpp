@@ -29,6 +29,7 @@ void shared_wait::start_timer() {
     try {
         loop& l = io_loop();
         const time_point now = l.now();
+        since_ = now;
         deadline_ = limit_.deadline(now);
         l.add_timer(*this, std::min(deadline_, saturated_sum(now, pause_)));
     } catch (...) { // the coroutine goes on with the exception
@@ -92,8 +93,9 @@ void shared_wait::go_on() noexcept {
 void shared_wait::finish() noexcept {
     loop& l = io_loop();
     l.remove_timer(*this);
-    if (slept_ && pause_ == first_look_after) // that is soon enough, and needs no clock
-        habit().note_soon();
+    // The first look for the dead comes later than soon: then it needs no clock to know.
+    if (slept_ && pause_ == first_look_after)
+        habit().note_slept(l.now() - since_);
     if (stopped_)
         stopped();
     else

@@ -107,6 +107,7 @@ private:
 
     limit limit_;
     time_point deadline_ = never;
+    time_point since_{};
     duration pause_ = first_look_after;
     bool lines_up_;
     bool armed_ = false;
