@@ -278,7 +278,8 @@ public:
             value_ = std::move(parts);
         } else {
             value_.shrink(0);
-            std::memcpy(value_.extend(item.size()), item.data(), item.size());
+            if (!item.empty())
+                std::memcpy(value_.extend(item.size()), item.data(), item.size());
         }
     }
     /// The bytes of a plain one.

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <fmt/format.h>
 #include <optional>
+#include <span>
 #include <stdexcept>
 
 // The layout, in the byte order of the machine: the count N; N+1 offsets, from 0 to the end of the
@@ -117,8 +118,8 @@ void shareable_list::slot::store(const item& value, bool fresh) const {
             had && *had >= t->size() && *had <= data.size())
             length = *had;
         write(fmt::format("{}s", length), code_of(value));
-        std::memcpy(data.data(), t->data(), t->size());
-        std::memset(data.data() + t->size(), 0, length - t->size());
+        std::ranges::copy(std::as_bytes(std::span(*t)), data.begin()); // may be nothing at all
+        std::ranges::fill(data.subspan(t->size(), length - t->size()), std::byte{});
         return;
     }
     std::byte raw[word] = {};
