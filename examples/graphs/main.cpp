@@ -9,7 +9,9 @@
 // Writes an SVG file for each; prints what couldn't be drawn and why, and at last how much faster
 // it is than in one process. A graph that takes too long, or crashes Graphviz twice, costs nothing
 // but itself. The status is 1 if something couldn't be drawn.
+#include "../command_line.hpp"
 #include "../progress.hpp"
+#include "../whole_file.hpp"
 
 #include <weft/executors/process_pool.hpp>
 #include <weft/ipc/error.hpp>
@@ -23,7 +25,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
@@ -112,16 +113,8 @@ drawn draw(const order& o) {
     const std::unique_ptr<char, void (*)(char*)> owned(svg, gvFreeRenderData);
     if (rendered != 0)
         fail("it can't be drawn");
-    if (!o.drawing.empty()) {
-        // Under its name there is all of it, whenever this process may be killed.
-        const std::string unfinished = o.drawing + ".part";
-        std::ofstream f(unfinished, std::ios::binary);
-        f.write(svg, length);
-        f.close();
-        if (!f)
-            throw std::system_error(errno, std::generic_category(), "write " + unfinished);
-        fs::rename(unfinished, o.drawing);
-    }
+    if (!o.drawing.empty())
+        write_whole_file(o.drawing, std::as_bytes(std::span(svg, length)));
     const std::chrono::duration<double, std::milli> spent =
         std::chrono::steady_clock::now() - begin;
     return {agnnodes(graph.get()), agnedges(graph.get()), spent.count()};
@@ -276,12 +269,6 @@ weft::task<int> program(const options& o) {
 }
 
 // --- Command line --------------------------------------------------------------------------------
-
-bool read_number(const char* text, unsigned& n, unsigned most) {
-    const char* end = text + std::char_traits<char>::length(text);
-    auto [stop, error] = std::from_chars(text, end, n);
-    return error == std::errc() && stop == end && n != 0 && n <= most;
-}
 
 /// Fills the options in. Otherwise the status to end with.
 std::optional<int> parse(int argc, char** argv, options& o) {

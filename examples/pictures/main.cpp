@@ -8,7 +8,9 @@
 // codec, or keep it busy for ever: that costs a worker, and the one picture, which the page shows
 // as such. Prints each that failed, and at last how much faster all this is than in one process.
 // The status is 1 if some failed.
+#include "../command_line.hpp"
 #include "../progress.hpp"
+#include "../whole_file.hpp"
 #include "picture.hpp"
 #include "sheet.hpp"
 
@@ -24,7 +26,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
@@ -107,18 +108,6 @@ std::vector<std::byte> read_file(const std::string& name) {
     return bytes;
 }
 
-// Under its name there is all of it, whenever this process may be killed.
-void write_file(const std::string& name, std::span<const std::byte> bytes) {
-    const std::string unfinished = name + ".part";
-    std::ofstream f(unfinished, std::ios::binary);
-    f.write(reinterpret_cast<const char*>(bytes.data()),
-            static_cast<std::streamsize>(bytes.size()));
-    f.close();
-    if (!f)
-        throw std::system_error(errno, std::generic_category(), "write " + unfinished);
-    fs::rename(unfinished, name);
-}
-
 made make_thumbnail(const order& o) {
     const auto begin = std::chrono::steady_clock::now();
     if (o.wanted == trouble::crash) {
@@ -132,7 +121,7 @@ made make_thumbnail(const order& o) {
     pictures::sharpen(p, 0.6F);
     const std::vector<std::byte> file = pictures::encode_jpeg(p, 85);
     if (!o.thumbnail.empty())
-        write_file(o.thumbnail, file);
+        write_whole_file(o.thumbnail, file);
     const std::chrono::duration<double, std::milli> spent =
         std::chrono::steady_clock::now() - begin;
     return {p.full_width, p.full_height, spent.count(), p.warning};
@@ -278,7 +267,7 @@ void write_sheet(const options& o, const std::vector<entry>& entries, const std:
     }
     const std::string page =
         pictures::sheet("Pictures of " + o.from.filename().string(), summary, shown);
-    write_file((o.to / "index.html").string(), std::as_bytes(std::span(page)));
+    write_whole_file((o.to / "index.html").string(), std::as_bytes(std::span(page)));
 }
 
 weft::task<int> program(const options& o) {
@@ -318,12 +307,6 @@ weft::task<int> program(const options& o) {
 }
 
 // --- Command line --------------------------------------------------------------------------------
-
-bool read_number(const char* text, unsigned& n, unsigned most) {
-    const char* end = text + std::char_traits<char>::length(text);
-    auto [stop, error] = std::from_chars(text, end, n);
-    return error == std::errc() && stop == end && n != 0 && n <= most;
-}
 
 /// Fills the options in. Otherwise the status to end with.
 std::optional<int> parse(int argc, char** argv, options& o) {

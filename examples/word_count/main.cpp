@@ -7,6 +7,7 @@
 // Prints the most frequent words, how much there was and how long it took; and at last, for a part
 // of the input, how much faster that was than it is in one process. On a terminal a bar shows how
 // far it is. Files that can't be read are reported and left out; then the status is 1.
+#include "../command_line.hpp"
 #include "../progress.hpp"
 #include "words.hpp"
 
@@ -19,7 +20,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
@@ -233,12 +233,6 @@ weft::task<int> program(const options& o) {
 }
 
 // --- Command line --------------------------------------------------------------------------------
-
-bool read_number(const char* text, unsigned& n, unsigned most) {
-    const char* end = text + std::char_traits<char>::length(text);
-    auto [stop, error] = std::from_chars(text, end, n);
-    return error == std::errc() && stop == end && n != 0 && n <= most;
-}
 
 /// Fills the options in. Otherwise the status to end with.
 std::optional<int> parse(int argc, char** argv, options& o) {
