@@ -23,6 +23,7 @@ void take_role(archive_reader& in, archive_writer&, const std::stop_token&) {
         throw state_error("a process was forked for a role that it doesn't know: " + name);
     const std::vector<descriptor> all = in.carried().release();
     std::vector<int> numbers;
+    numbers.reserve(all.size());
     for (const descriptor& d : all)
         numbers.push_back(d.get());
     // As in a worker that was started anew: the parent decides what an interrupt means.
