@@ -136,7 +136,7 @@ template <class Call>
 struct isolated;
 template <class F, class R, class... P>
 struct isolated<ipc::detail::call<F, false, ipc::detail::signature<R, P...>>> {
-    static_assert((sendable<ipc::detail::kept_t<P>> && ...) &&
+    static_assert((sendable<ipc::detail::owned_t<P>> && ...) &&
                       (std::is_void_v<R> || sendable<std::remove_cvref_t<R>>),
                   "what the function takes or gives can't cross to an isolate: see "
                   "executors/sendable.hpp");
@@ -146,7 +146,7 @@ struct isolated<ipc::detail::call<F, false, ipc::detail::signature<R, P...>>> {
 };
 template <class F, class R, class... P>
 struct isolated<ipc::detail::call<F, true, ipc::detail::signature<R, P...>>> {
-    static_assert((sendable<ipc::detail::kept_t<P>> && ...) &&
+    static_assert((sendable<ipc::detail::owned_t<P>> && ...) &&
                       (std::is_void_v<R> || sendable<std::remove_cvref_t<R>>),
                   "what the function takes or gives can't cross to an isolate: see "
                   "executors/sendable.hpp");

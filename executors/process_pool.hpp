@@ -17,10 +17,11 @@
 // (`start`): main() begins with the line of ipc/worker_entry.hpp. What they may use and do can be
 // limited (worker_options.hpp).
 // Arguments and results travel as ipc/codec.hpp says; parameters of the function may be views
-// (std::string_view, std::span<const T>). A function whose first parameter is a std::stop_token is
-// told through it that it should stop. One that gives a task runs on a loop of its worker, which
-// goes on while something is called there. The deadline of who calls (current_deadline) and the
-// context variables that travel (ipc/travelling_var.hpp) go along.
+// (std::string_view, std::span<const T>), which show what lies in the message. A function whose
+// first parameter is a std::stop_token is told through it that it should stop. One that gives a
+// task runs on a loop of its worker, which goes on while something is called there. The deadline of
+// who calls (current_deadline) and the context variables that travel (ipc/travelling_var.hpp) go
+// along.
 //
 //     weft::generator<std::string> lines(const std::string& file) {
 //         std::ifstream in(file);
@@ -51,9 +52,10 @@
 //               std::system_error when no worker can be started.
 // Cost:         a task is a message each way through shared memory: about 2 microseconds there and
 //               back while both ends look out, and a wake-up each of 5 to 10 where one sleeps. More
-//               than 4 KiB go over a socket pair. Workers that answer within a millisecond are
-//               given up to 15 tasks ahead; those that one hasn't begun are taken back when they
-//               would wait for longer.
+//               than 64 KiB are written into shared memory once and read there (message_memory);
+//               what lies between 4 KiB and that goes over a socket pair. Workers that answer
+//               within a millisecond are given up to 15 tasks ahead; those that one hasn't begun
+//               are taken back when they would wait for longer.
 // Source:       concurrent.futures.ProcessPoolExecutor, without its "one dead, all dead".
 #pragma once
 #include <weft/executors/detail/pool_function.hpp>
@@ -97,6 +99,11 @@ struct process_pool_options {
     worker_death on_worker_death = worker_death::fails_its_task;
     /// Tasks that may wait for a worker; beyond that submit fails with limit_error.
     std::size_t max_pending = std::size_t{1} << 20;
+    /// Bytes of shared memory that large arguments may take, and in each worker the results. What
+    /// doesn't fit goes over a socket, which takes several times as long. A quarter of it may be
+    /// kept for the next ones, for a second; not where a filter shuts workers in, which get nothing
+    /// that others had.
+    std::size_t message_memory = std::size_t{256} << 20;
     /// How long a worker may take from its start to its first word, and then for its initialiser.
     duration start_deadline = std::chrono::seconds(10);
     /// How long a worker that is asked to stop has before it is killed.
@@ -149,9 +156,10 @@ struct process_pool_statistics {
 
     std::vector<worker> workers; // those that exist now
     std::size_t queued = 0;
-    std::uint64_t done = 0;      // tasks that gave a result
-    std::uint64_t failed = 0;    // tasks that ended in an error, the lost ones included
-    std::uint64_t respawned = 0; // workers started in place of others
+    std::size_t message_memory = 0; // bytes of shared memory that the arguments take, or took
+    std::uint64_t done = 0;         // tasks that gave a result
+    std::uint64_t failed = 0;       // tasks that ended in an error, the lost ones included
+    std::uint64_t respawned = 0;    // workers started in place of others
     bool broken = false;
 };
 
@@ -302,6 +310,12 @@ ipc::archive_writer encoded_call(const A&... arguments) {
     Function::send_arguments(out, arguments...);
     return out;
 }
+template <class Function, class... A>
+ipc::archive_writer encoded_call_for(pool_hub& hub, const A&... arguments) {
+    ipc::archive_writer out = call_message(hub, Function::entry);
+    Function::send_arguments(out, arguments...);
+    return out;
+}
 
 /// A request that a task awaits.
 class pool_call_base : public operation, public pool_request {
@@ -404,7 +418,7 @@ auto process_pool::call(const submit_options& options, F, const A&... arguments)
     using function = detail::pool_function_of<F, A...>;
     static_assert(!function::is_sequence, "a sequence comes by stream()");
     return detail::pool_call<typename function::result>(
-        hub_, function::entry, detail::encoded_call<function>(arguments...), options);
+        hub_, function::entry, detail::encoded_call_for<function>(*hub_, arguments...), options);
 }
 
 template <class F, class... A>
@@ -412,8 +426,8 @@ auto process_pool::submit(const submit_options& options, F, const A&... argument
     using function = detail::pool_function_of<F, A...>;
     static_assert(!function::is_sequence, "a sequence comes by stream()");
     using R = typename function::result;
-    auto* record = new detail::pool_submission<R>(hub_, function::entry,
-                                                  detail::encoded_call<function>(arguments...));
+    auto* record = new detail::pool_submission<R>(
+        hub_, function::entry, detail::encoded_call_for<function>(*hub_, arguments...));
     auto f = future<R>::of(detail::future_hold::first_of(*record));
     detail::apply_options(*record, options);
     record->post();
@@ -425,9 +439,9 @@ auto process_pool::stream(const submit_options& options, F, const A&... argument
     using function = detail::pool_function_of<F, A...>;
     static_assert(function::is_sequence,
                   "the function gives no generator<T> or async_generator<T>");
-    auto* record =
-        new detail::pool_stream(hub_, function::entry, detail::encoded_call<function>(arguments...),
-                                {options.window, options.window_bytes});
+    auto* record = new detail::pool_stream(hub_, function::entry,
+                                           detail::encoded_call_for<function>(*hub_, arguments...),
+                                           {options.window, options.window_bytes});
     detail::pool_stream_handle handle(record);
     detail::apply_options(*record, options);
     return detail::streamed<typename function::result>(std::move(handle));

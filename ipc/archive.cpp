@@ -8,14 +8,39 @@
 
 namespace weft::ipc {
 
-byte_buffer::~byte_buffer() { std::free(data_); }
+void byte_buffer::free_memory() noexcept {
+    if (is_large_)
+        large_->give_back(data_);
+    else
+        std::free(data_);
+}
+
+bool byte_buffer::move_to_large(std::size_t capacity) noexcept {
+    if (large_ == nullptr || capacity < least_)
+        return false;
+    std::byte* at = large_->take(capacity);
+    if (at == nullptr)
+        return false;
+    if (size_ != 0)
+        std::memcpy(at, data_, size_);
+    free_memory();
+    data_ = at;
+    capacity_ = capacity;
+    is_large_ = true;
+    return true;
+}
 
 void byte_buffer::reserve(std::size_t capacity) {
-    if (capacity <= capacity_)
+    if (capacity <= capacity_ || move_to_large(capacity))
         return;
-    auto* moved = static_cast<std::byte*>(std::realloc(data_, capacity));
+    auto* moved = static_cast<std::byte*>(std::realloc(is_large_ ? nullptr : data_, capacity));
     if (moved == nullptr)
         throw std::bad_alloc();
+    if (is_large_) {
+        std::memcpy(moved, data_, size_);
+        large_->give_back(data_);
+        is_large_ = false;
+    }
     data_ = moved;
     capacity_ = capacity;
 }

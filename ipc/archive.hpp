@@ -32,18 +32,33 @@
 
 namespace weft::ipc {
 
+/// Where the memory of large messages comes from, if it isn't the heap.
+class message_memory {
+public:
+    /// At least `size` bytes; says how many. Null: the heap is to do.
+    [[nodiscard]] virtual std::byte* take(std::size_t& size) noexcept = 0;
+    virtual void give_back(std::byte* at) noexcept = 0;
+
+protected:
+    ~message_memory() = default;
+};
+
 /// Bytes with one owner, which grow without being cleared first.
 class byte_buffer {
 public:
     byte_buffer() noexcept = default;
+    /// From `least` bytes on they lie in this memory, if it has some, which outlives the buffer.
+    byte_buffer(message_memory& large, std::size_t least) noexcept
+        : large_(&large), least_(least) {}
     byte_buffer(byte_buffer&& other) noexcept
         : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)),
-          capacity_(std::exchange(other.capacity_, 0)) {}
+          capacity_(std::exchange(other.capacity_, 0)), large_(other.large_), least_(other.least_),
+          is_large_(std::exchange(other.is_large_, false)) {}
     byte_buffer& operator=(byte_buffer&& other) noexcept {
         byte_buffer(std::move(other)).swap(*this);
         return *this;
     }
-    ~byte_buffer();
+    ~byte_buffer() { free_memory(); }
 
     [[nodiscard]] std::byte* data() noexcept { return data_; }
     [[nodiscard]] const std::byte* data() const noexcept { return data_; }
@@ -68,15 +83,31 @@ public:
         std::swap(data_, other.data_);
         std::swap(size_, other.size_);
         std::swap(capacity_, other.capacity_);
+        std::swap(large_, other.large_);
+        std::swap(least_, other.least_);
+        std::swap(is_large_, other.is_large_);
+    }
+    /// Whether they lie in the memory for large ones.
+    [[nodiscard]] bool is_large() const noexcept { return is_large_; }
+    /// Leaves that memory to somebody else.
+    void let_go() noexcept {
+        data_ = nullptr;
+        size_ = capacity_ = 0;
+        is_large_ = false;
     }
 
 private:
     void grow(std::size_t n);
+    bool move_to_large(std::size_t capacity) noexcept;
+    void free_memory() noexcept;
 
     std::byte* data_ =
         nullptr; // from malloc, so that large blocks grow by remapping instead of copying
     std::size_t size_ = 0;
     std::size_t capacity_ = 0;
+    message_memory* large_ = nullptr;
+    std::size_t least_ = 0;
+    bool is_large_ = false;
 };
 
 /// What a reader allows. The defaults are those of every promise about decoding.
@@ -117,7 +148,10 @@ public:
     static constexpr std::size_t least_block = 4096;
     /// `headroom` bytes stay free in front, for whoever sends the bytes. Alignment counts from
     /// behind them.
-    explicit archive_writer(std::size_t headroom) : headroom_(headroom) {
+    explicit archive_writer(std::size_t headroom) : archive_writer(headroom, byte_buffer()) {}
+    /// The same in a buffer that is empty.
+    archive_writer(std::size_t headroom, byte_buffer in)
+        : bytes_(std::move(in)), headroom_(headroom) {
         std::memset(bytes_.extend(headroom), 0, headroom);
     }
 

@@ -105,7 +105,7 @@ struct call<F, TakesStop, signature<R, P...>> {
     class received {
     public:
         explicit received([[maybe_unused]] archive_reader& in)
-            : arguments_{ipc::decode<kept_t<P>>(in)...} {
+            : arguments_{decode_kept<kept_t<P>>(in)...} {
             in.finish();
         }
         /// Calls the function with them, once.

@@ -25,6 +25,14 @@ ipc::archive_writer call_message(const ipc::function_entry& function) {
     return out;
 }
 
+ipc::archive_writer call_message(pool_hub& hub, const ipc::function_entry& function) {
+    ipc::archive_writer out(sizeof(frame_header),
+                            ipc::byte_buffer(hub.blocks(), shared_blocks::least));
+    out.write_value(function.id());
+    out.write_value(function.signature());
+    return out;
+}
+
 pool_request::pool_request(std::shared_ptr<pool_hub> hub, const ipc::function_entry& function,
                            ipc::archive_writer call, const pool_request_type& type)
     : hub_(std::move(hub)), type_(&type), function_(&function), call_(std::move(call)),

@@ -8,6 +8,7 @@
 // Errors:       those of process_pool.hpp, from check().
 // Cost:         the encoded arguments, and the answer. Source: none.
 #pragma once
+#include <weft/executors/detail/pool_message.hpp>
 #include <weft/executors/detail/pool_task.hpp>
 #include <weft/executors/detail/stream_window.hpp>
 #include <weft/executors/future.hpp>
@@ -23,6 +24,8 @@ class pool_request;
 
 /// The beginning of a message that asks for a call; the arguments follow.
 [[nodiscard]] ipc::archive_writer call_message(const ipc::function_entry& function);
+/// The same, where large ones lie in the pool's memory.
+[[nodiscard]] ipc::archive_writer call_message(pool_hub& hub, const ipc::function_entry& function);
 
 struct pool_request_type {
     /// A worker is about to get it for the first time. False: nobody wants it any more.
@@ -33,7 +36,7 @@ struct pool_request_type {
     void (*leaves)(pool_request&) noexcept;
     /// An item of its sequence has come; the pool is locked. False: it can't be kept. Null: none
     /// are expected.
-    bool (*gives)(pool_request&, ipc::byte_buffer item) noexcept = nullptr;
+    bool (*gives)(pool_request&, pool_message item) noexcept = nullptr;
 };
 
 class pool_request : public pool_task {
@@ -60,7 +63,7 @@ protected:
     void grant(std::uint32_t items) noexcept;
     void forget_messages() noexcept {
         message_ = ipc::byte_buffer();
-        answer_ = ipc::byte_buffer();
+        answer_ = pool_message();
     }
 
 private:
@@ -75,7 +78,7 @@ private:
     const ipc::function_entry* function_;
     ipc::archive_writer call_;
     ipc::byte_buffer message_;
-    ipc::byte_buffer answer_;
+    pool_message answer_;
     std::exception_ptr own_refusal_;
     stream_window window_;
     std::uint32_t credit_ = 0; // items that were taken, for the worker; guarded by the pool's lock

@@ -28,8 +28,8 @@ void pool_stream::start() {
     static_cast<void>(check());
 }
 
-std::optional<ipc::byte_buffer> pool_stream::take() {
-    std::optional<ipc::byte_buffer> item;
+std::optional<pool_message> pool_stream::take() {
+    std::optional<pool_message> item;
     bool left = false;
     {
         std::lock_guard lock(mutex_);
@@ -84,7 +84,7 @@ bool pool_stream::begins(pool_request& r) noexcept {
 
 void pool_stream::returns(pool_request&) noexcept {} // nothing had come of it
 
-bool pool_stream::gives(pool_request& r, ipc::byte_buffer item) noexcept {
+bool pool_stream::gives(pool_request& r, pool_message item) noexcept {
     auto& self = static_cast<pool_stream&>(r);
     std::lock_guard lock(self.mutex_);
     if (self.dropped_)

@@ -38,7 +38,7 @@ public:
     /// Waits until an item is there, or the end.
     [[nodiscard]] wait_op wait() noexcept;
     /// The item, encoded, or nothing at the end. Throws what ended it.
-    [[nodiscard]] std::optional<ipc::byte_buffer> take();
+    [[nodiscard]] std::optional<pool_message> take();
     /// The reader goes away; the record with it, unless the pool has it.
     void drop() noexcept;
 
@@ -48,7 +48,7 @@ private:
     [[nodiscard]] wait_op* claim_reader() noexcept; // under the lock
     static bool begins(pool_request& r) noexcept;
     static void returns(pool_request& r) noexcept;
-    static bool gives(pool_request& r, ipc::byte_buffer item) noexcept;
+    static bool gives(pool_request& r, pool_message item) noexcept;
     static void leaves(pool_request& r) noexcept;
     static const pool_request_type type;
 
@@ -59,7 +59,7 @@ private:
     std::atomic<int> holders_{1}; // the reader, and the pool
 
     std::mutex mutex_; // for what follows; may be taken under the pool's
-    std::deque<ipc::byte_buffer> items_;
+    std::deque<pool_message> items_;
     wait_op* reader_ = nullptr;
     bool ended_ = false;
     bool dropped_ = false;
@@ -111,7 +111,7 @@ async_generator<T> streamed(pool_stream_handle from) {
     from->start();
     while (true) {
         co_await from->wait();
-        std::optional<ipc::byte_buffer> item = from->take();
+        std::optional<pool_message> item = from->take();
         if (!item)
             break;
         T value = ipc::decode<T>(item->bytes());

@@ -13,6 +13,7 @@
 #include <weft/runtime/loop.hpp>
 #include <weft/runtime/timeout.hpp>
 
+#include <new>
 #include <utility>
 
 namespace weft::detail {
@@ -66,7 +67,10 @@ public:
     ~running() = default;
 
     // Throws what the function throws.
-    void run(std::span<const std::byte> message, ipc::archive_writer& answer) {
+    void run(const worker_link::message& m, ipc::archive_writer& answer) {
+        if (m.lacks_payload)
+            throw std::bad_alloc();
+        const std::span<const std::byte> message = m.payload;
         call_setting setting;
         if (header_.kind == frame_kind::task_in_setting)
             setting = call_setting(message);
@@ -114,9 +118,9 @@ void call_runner::run(const worker_link::message& m) {
     running call(*this, m.header);
     struct arguments {
         running& call;
-        std::span<const std::byte> message;
+        const worker_link::message& message;
         ipc::archive_writer& answer;
-    } all{call, m.payload, answer};
+    } all{call, m, answer};
     try {
         ipc::detail::call_traced(
             [](void* p) {

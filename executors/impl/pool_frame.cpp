@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <new>
 
 namespace weft::detail {
 
@@ -25,19 +26,34 @@ void finish_frame(ipc::byte_buffer& message, frame_kind kind, std::uint64_t task
     std::memcpy(message.data(), &h, sizeof h);
 }
 
+// False: the payload is dropped, then.
+bool frame_assembler::make_room(std::size_t capacity, std::size_t size) noexcept {
+    if (current_->lacks_payload)
+        return false;
+    ipc::byte_buffer& payload = current_->payload.own();
+    if (payload.size() >= size)
+        return true;
+    try {
+        payload.reserve(capacity);
+        static_cast<void>(payload.extend(size - payload.size()));
+        return true;
+    } catch (const std::bad_alloc&) {
+        payload = ipc::byte_buffer();
+        current_->lacks_payload = true;
+        return false;
+    }
+}
+
 std::span<std::byte> frame_assembler::space() {
     if (current_ && begin_ == end_ && current_->header.length - filled_ >= staging_.size()) {
         // Much is missing: receive it in place. Doubling what is there keeps the copies few and the
         // claim honest.
         std::size_t missing = current_->header.length - filled_;
         std::size_t room = std::min(missing, std::max(filled_, ahead));
-        ipc::byte_buffer& payload = current_->payload;
-        if (payload.size() < filled_ + room) {
-            payload.reserve(filled_ + room);
-            static_cast<void>(payload.extend(filled_ + room - payload.size()));
+        if (make_room(filled_ + room, filled_ + room)) {
+            direct_ = true;
+            return current_->payload.own().bytes().subspan(filled_, room);
         }
-        direct_ = true;
-        return payload.bytes().subspan(filled_, room);
     }
     direct_ = false;
     if (begin_ == end_)
@@ -75,21 +91,18 @@ std::optional<frame> frame_assembler::take() {
             return std::nullopt;
         start_frame();
     }
-    ipc::byte_buffer& payload = current_->payload;
     if (std::size_t n = std::min<std::size_t>(end_ - begin_, current_->header.length - filled_);
         n != 0) {
-        if (payload.size() < filled_ + n) {
-            payload.reserve(
-                std::min<std::size_t>(current_->header.length, filled_ + std::max(n, ahead)));
-            static_cast<void>(payload.extend(filled_ + n - payload.size()));
-        }
-        std::memcpy(payload.data() + filled_, staging_.data() + begin_, n);
+        const std::size_t capacity =
+            std::min<std::size_t>(current_->header.length, filled_ + std::max(n, ahead));
+        if (make_room(capacity, filled_ + n))
+            std::memcpy(current_->payload.own().data() + filled_, staging_.data() + begin_, n);
         begin_ += n;
         filled_ += n;
     }
     if (filled_ < current_->header.length)
         return std::nullopt;
-    payload.shrink(filled_);
+    current_->payload.own().shrink(filled_);
     std::optional<frame> whole = std::move(current_);
     current_.reset();
     return whole;

@@ -4,16 +4,18 @@
 // that puts received bytes together to frames.
 //
 // All go through the lanes (worker_lanes.hpp): initialise, task, item, result, error, ready, quit.
-// What is larger than a slot of those comes by the stream, and its slot says so. On the control
-// channel (messages of 16 bytes), from the pool: stop, credit, tasks; from the worker what
-// worker_voice.hpp says.
+// What is larger than a slot of those lies in a block of shared memory (shared_blocks.hpp), or
+// comes by the stream, and its slot says so. On the control channel (messages of 16 bytes), from
+// the pool: stop, credit, tasks; from the worker what worker_voice.hpp says.
 //
 // Threads:      one. Cancellation: none.
-// Errors:       protocol_error for a header that can't be; std::bad_alloc.
+// Errors:       protocol_error for a header that can't be. A payload that there is no memory for is
+//               dropped as it comes, and its frame says so.
 // Cost:         payloads of more than the staging buffer are received where they stay. Memory
 //               follows the bytes that came.
 // Source:       none.
 #pragma once
+#include <weft/executors/detail/pool_message.hpp>
 #include <weft/ipc/archive.hpp>
 
 #include <array>
@@ -34,8 +36,9 @@ enum class frame_kind : std::uint16_t {
     bell = 7,            // worker: there is something in its lane; where a word can't be waited for
     task_in_setting = 8, // pool: as task, with a call_setting behind the arguments
     item = 9,            // worker: one of a sequence, encoded; a result or an error ends it
+    by_stream_please = 10, // worker: the task lies in a block that it can't have
 };
-inline constexpr auto last_frame_kind = frame_kind::item;
+inline constexpr auto last_frame_kind = frame_kind::by_stream_please;
 
 struct frame_header {
     static constexpr std::uint32_t right_magic = 0x74666577; // "weft"
@@ -50,7 +53,7 @@ struct frame_header {
 };
 static_assert(sizeof(frame_header) == 32);
 
-inline constexpr std::uint32_t pool_protocol_version = 2;
+inline constexpr std::uint32_t pool_protocol_version = 3;
 
 struct control_message {
     enum class kind : std::uint32_t {
@@ -66,7 +69,8 @@ static_assert(sizeof(control_message) == 16);
 
 struct frame {
     frame_header header;
-    ipc::byte_buffer payload;
+    pool_message payload;
+    bool lacks_payload = false; // there was no memory for it
 };
 
 /// Writes the header into the headroom in front of a payload, which ends the message.
@@ -86,6 +90,7 @@ public:
 
 private:
     void start_frame();
+    [[nodiscard]] bool make_room(std::size_t capacity, std::size_t size) noexcept;
 
     // Received and not looked at: [begin_, end_) of the staging buffer.
     std::array<std::byte, 16 * 1024> staging_;

@@ -115,13 +115,21 @@ pool_hub::deadline_timer::deadline_timer(pool_hub& h) noexcept
       }),
       hub(h) {}
 
+pool_hub::trim_timer::trim_timer(pool_hub& h) noexcept
+    : timer([](timer& t) noexcept {
+          pool_hub& self = static_cast<trim_timer&>(t).hub;
+          self.blocks_.drop_unused();
+          self.trim_later();
+      }),
+      hub(h) {}
+
 pool_hub::look_work::look_work(pool_hub& h) noexcept
     : work([](work& w) noexcept { static_cast<look_work&>(w).hub.look(); }), hub(h) {}
 
 pool_hub::pool_hub(loop& l, const process_pool_options& options, ipc::byte_buffer initialiser)
     : loop_(l), options_(without_worker(options)), plan_(options),
-      initialiser_(std::move(initialiser)), pump_(*this), look_(*this), timer_(*this),
-      machine_(limits_of(options, plan_.method())) {
+      initialiser_(std::move(initialiser)), blocks_(plan_.blocks()), pump_(*this), look_(*this),
+      timer_(*this), trim_(*this), machine_(limits_of(options, plan_.method())) {
     for (unsigned i = 0; i != machine_.workers(); ++i)
         channels_.push_back(std::make_unique<worker_channel>(*this, l, i));
 }
@@ -259,6 +267,7 @@ process_pool_statistics pool_hub::statistics() const {
         s.workers.push_back(w);
     }
     s.queued = machine_.queued();
+    s.message_memory = blocks_.size();
     s.done = machine_.done();
     s.failed = machine_.failed();
     s.respawned = machine_.respawned();
@@ -412,6 +421,7 @@ void pool_hub::worker_answered(unsigned i, frame f) noexcept {
         worker_prepared(i, f);
         return;
     }
+    ipc::byte_buffer arguments; // nobody needs them again; not under the lock
     std::lock_guard lock(mutex_);
     auto* t = machine_.task_of(i);
     if (t == nullptr || t->id != f.header.task) {
@@ -419,7 +429,7 @@ void pool_hub::worker_answered(unsigned i, frame f) noexcept {
     } else {
         auto& call = static_cast<pool_request&>(*t);
         call.answer_ = std::move(f.payload);
-        call.message_ = ipc::byte_buffer(); // nobody needs the arguments again
+        arguments = std::move(call.message_);
         call.answer_is_error_ = f.header.kind == frame_kind::error;
         call.stop_seen_ = f.header.stop_seen != 0;
         machine_.finished(i, call.answer_is_error_, loop_.now());
@@ -438,6 +448,20 @@ void pool_hub::worker_gave(unsigned i, frame f) noexcept {
     }
     machine_.misbehaved(i, loop_.now());
     schedule_pump();
+}
+
+void pool_hub::worker_wants_again(unsigned i, std::uint64_t task) noexcept {
+    pool_task* t = nullptr;
+    {
+        std::lock_guard lock(mutex_);
+        t = machine_.task_of(i);
+        if (t == nullptr || t->id != task) {
+            machine_.misbehaved(i, loop_.now());
+            schedule_pump();
+            return;
+        }
+    }
+    channels_[i]->send_again(static_cast<pool_request&>(*t)); // it stays until that is answered
 }
 
 void pool_hub::worker_misbehaved(unsigned i) noexcept {
@@ -523,6 +547,7 @@ bool pool_hub::sleep_until_rung() noexcept {
             return false;
     }
     asleep_since_ = loop_.now();
+    trim_later();
     return true;
 }
 
@@ -679,6 +704,17 @@ void pool_hub::arm_timer() noexcept {
     }
 }
 
+// As long as there are blocks those that aren't used are looked for.
+void pool_hub::trim_later() noexcept {
+    if (trim_.active() || life_ == nullptr || blocks_.size() == 0)
+        return;
+    try {
+        loop_.add_timer(trim_, loop_.now() + shared_blocks::trim_every);
+    } catch (...) { // no memory for one entry of the heap: the next large argument tries again
+        static_cast<void>(trim_);
+    }
+}
+
 void pool_hub::end_if_closed() noexcept {
     pool_shutdown_op* told = nullptr;
     {
@@ -690,6 +726,7 @@ void pool_hub::end_if_closed() noexcept {
         told = std::exchange(waiters_, nullptr);
     }
     loop_.remove_timer(timer_);
+    loop_.remove_timer(trim_);
     while (told != nullptr) {
         pool_shutdown_op* next = told->next_;
         told->leave_pool(loop_);

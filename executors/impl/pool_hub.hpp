@@ -80,6 +80,8 @@ public:
     [[nodiscard]] bool ends() const noexcept;
     /// Throws what tasks of a broken pool get.
     [[noreturn]] void throw_broken() const;
+    /// For large arguments.
+    [[nodiscard]] shared_blocks& blocks() noexcept { return blocks_; }
     [[nodiscard]] duration stop_grace() const noexcept { return options_.stop_grace; }
 
     // --- From the channels -----------------------------------------------------------------------
@@ -91,6 +93,8 @@ public:
     void worker_ready(unsigned i) noexcept;
     void worker_answered(unsigned i, frame f) noexcept;
     void worker_gave(unsigned i, frame f) noexcept;
+    /// It couldn't take this task, and hasn't begun.
+    void worker_wants_again(unsigned i, std::uint64_t task) noexcept;
     void worker_told(unsigned i, told_tasks what);
     void worker_misbehaved(unsigned i) noexcept;
     void worker_died(unsigned i, worker_end end, bool begun) noexcept;
@@ -116,6 +120,10 @@ private:
         explicit deadline_timer(pool_hub& h) noexcept;
         pool_hub& hub;
     };
+    struct trim_timer : timer {
+        explicit trim_timer(pool_hub& h) noexcept;
+        pool_hub& hub;
+    };
 
     [[nodiscard]] bool on_loop() const noexcept { return runner::current() == &loop_; }
     void worker_prepared(unsigned i, const frame& f) noexcept;
@@ -131,6 +139,7 @@ private:
     void send_credit(const pool_machine::action& a) noexcept;
     void send_question(const std::shared_ptr<pool_question>& q);
     void arm_timer() noexcept;
+    void trim_later() noexcept;
     void end_if_closed() noexcept;
     void begin_life(life_op& op) noexcept;
     void loop_ends() noexcept;
@@ -139,6 +148,7 @@ private:
     const process_pool_options options_; // without what they point to
     const worker_plan plan_;
     const ipc::byte_buffer initialiser_;
+    shared_blocks blocks_;
     std::vector<std::unique_ptr<worker_channel>> channels_;
     pump_work pump_;
     look_work look_;
@@ -148,6 +158,7 @@ private:
     time_point asleep_since_ = never;
     deadline_timer timer_;
     time_point armed_for_ = never;
+    trim_timer trim_;
     life_op* life_ = nullptr;
 
     oom_watch oom_;

@@ -84,8 +84,9 @@ private:
 
 class pool_worker {
 public:
-    pool_worker(int parent, int tasks, int control, int memory)
-        : link_(tasks, memory), runner_(link_, desk_), watcher_(parent, control, desk_) {}
+    pool_worker(int parent, int tasks, int control, int memory, int blocks)
+        : link_(tasks, memory, blocks, block_bounds_here()), runner_(link_, desk_),
+          watcher_(parent, control, desk_) {}
 
     int run() {
         close_gate(); // nothing that tasks mustn't have is needed from here on
@@ -118,11 +119,11 @@ private:
 int run_pool_worker(int parent, std::span<const int> descriptors) {
     ipc::detail::prepare_traces();
     worker_voice::start(descriptors[1]);
-    pool_worker worker(parent, descriptors[0], descriptors[1], descriptors[2]);
+    pool_worker worker(parent, descriptors[0], descriptors[1], descriptors[2], descriptors[3]);
     return worker.run();
 }
 
-const ipc::detail::worker_role role("pool", 3, run_pool_worker);
+const ipc::detail::worker_role role("pool", 4, run_pool_worker);
 
 } // namespace
 

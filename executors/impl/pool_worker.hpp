@@ -12,7 +12,7 @@
 namespace weft::detail {
 
 /// The role of pool workers. Its descriptors: the stream, the control channel, the memory of its
-/// lanes.
+/// lanes, the socket for blocks.
 [[nodiscard]] const ipc::detail::worker_role& pool_worker_role() noexcept;
 
 } // namespace weft::detail

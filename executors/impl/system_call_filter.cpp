@@ -256,6 +256,17 @@ std::vector<std::uint64_t> filter_program(const system_call_filter& f) {
     return p;
 }
 
+bool lets_through(const std::vector<std::uint64_t>& program, std::string_view name) noexcept {
+    const auto number = system_call_number(name);
+    if (program.empty() || !number)
+        return true; // a call that this machine doesn't have isn't made
+    std::uint64_t verdict = program.back();
+    for (std::size_t i = 0; i + 1 < program.size(); ++i)
+        if (program[i] == if_equal(*number))
+            verdict = program[i + 1];
+    return verdict == give(SECCOMP_RET_ALLOW);
+}
+
 void install_filter(const std::vector<std::uint64_t>& program) {
     if (program.empty())
         return;

@@ -23,6 +23,10 @@ namespace weft::detail {
 /// The instructions, eight bytes each; none if the filter is off.
 [[nodiscard]] std::vector<std::uint64_t> filter_program(const system_call_filter& f);
 
+/// Whether what such a program makes of it is that the call is made.
+[[nodiscard]] bool lets_through(const std::vector<std::uint64_t>& program,
+                                std::string_view name) noexcept;
+
 /// From now on, for all threads that there are and will be, and for what they start.
 void install_filter(const std::vector<std::uint64_t>& program);
 

@@ -3,6 +3,7 @@
 
 #include "pool_hub.hpp"
 
+#include <weft/ipc/error_registry.hpp>
 #include <weft/runtime/detail/futex.hpp>
 #include <weft/runtime/detail/request_operation.hpp>
 #include <weft/runtime/error.hpp>
@@ -14,8 +15,10 @@
 #include <csignal>
 #include <cstring>
 #include <fcntl.h>
+#include <new>
 #include <poll.h>
 #include <sys/socket.h>
+#include <system_error>
 #include <unistd.h>
 #include <utility>
 
@@ -37,6 +40,14 @@ descriptor copy_of(int fd) {
     return d;
 }
 
+pool_message copy_of(std::span<const std::byte> bytes) {
+    ipc::byte_buffer own;
+    own.reserve(bytes.size());
+    if (!bytes.empty())
+        std::memcpy(own.extend(bytes.size()), bytes.data(), bytes.size());
+    return pool_message(std::move(own));
+}
+
 // Until the kernel says otherwise.
 std::atomic<bool> ring_waits_for_words{true};
 
@@ -55,13 +66,16 @@ worker_channel::worker_channel(pool_hub& hub, loop& l, unsigned index)
 void worker_channel::open() {
     auto [tasks, tasks_there] = socket_pair(SOCK_STREAM);
     auto [control, control_there] = socket_pair(SOCK_SEQPACKET);
+    auto [blocks, blocks_there] = socket_pair(SOCK_SEQPACKET);
     ipc::shared_memory memory = make_worker_memory();
     std::vector<descriptor> theirs;
     theirs.push_back(std::move(tasks_there));
     theirs.push_back(std::move(control_there));
     theirs.push_back(copy_of(memory.fd()));
+    theirs.push_back(std::move(blocks_there));
     tasks_ = std::move(tasks);
     control_ = std::move(control);
+    block_socket_ = std::move(blocks);
     memory_ = std::move(memory);
     try {
         begin_start(std::move(theirs));
@@ -170,6 +184,7 @@ void worker_channel::started(ipc::detail::child c) noexcept {
 void worker_channel::not_started() noexcept {
     tasks_.reset();
     control_.reset();
+    block_socket_.reset();
     memory_.close();
     stderr_.reset();
     start_ = worker_start();
@@ -186,8 +201,18 @@ void worker_channel::prepare(std::span<const std::byte> call) noexcept {
     put(frame_kind::initialise, 0, preparation_);
 }
 
+namespace {
+frame_kind kind_of(bool in_setting) noexcept {
+    return in_setting ? frame_kind::task_in_setting : frame_kind::task;
+}
+} // namespace
+
 void worker_channel::send_task(pool_request& call) noexcept {
-    put(call.in_setting_ ? frame_kind::task_in_setting : frame_kind::task, call.id, call.message_);
+    put(kind_of(call.in_setting_), call.id, call.message_);
+}
+
+void worker_channel::send_again(pool_request& call) noexcept {
+    put(kind_of(call.in_setting_), call.id, call.message_, way::stream);
 }
 
 void worker_channel::send_quit() noexcept {
@@ -198,12 +223,17 @@ void worker_channel::send_quit() noexcept {
 }
 
 // A slot is free: the pool sends no more than there are before it has answers.
-void worker_channel::put(frame_kind kind, std::uint64_t task, ipc::byte_buffer& message) noexcept {
+void worker_channel::put(frame_kind kind, std::uint64_t task, ipc::byte_buffer& message,
+                         way by) noexcept {
+    std::uint64_t block = 0;
+    std::uint16_t marks = by == way::best ? marks_of_block(message, block) : std::uint16_t{0};
     auto payload = message.bytes().subspan(sizeof(frame_header));
-    const bool streamed = payload.size() > lane_slot::room;
+    const bool streamed = marks == 0 && payload.size() > lane_slot::room;
+    if (streamed)
+        marks = detail::by_stream;
     lane_slot& s = lanes_->tasks[sent_++ % worker_memory::slots];
     ++unanswered_;
-    write_slot(s, kind, task, streamed ? by_stream : std::uint16_t{0}, payload);
+    write_slot(s, kind, task, marks, payload, block);
     s.word.fill();
     if (unanswered_ == 1)
         note_first();
@@ -221,6 +251,62 @@ void worker_channel::note_first() noexcept {
                           ? nullptr
                           : &lanes_->tasks[(sent_ - unanswered_) % worker_memory::slots].word,
                       std::memory_order_relaxed);
+}
+
+// The marks of a slot whose message lies in a block, or 0.
+std::uint16_t worker_channel::marks_of_block(ipc::byte_buffer& message,
+                                             std::uint64_t& id) noexcept {
+    hub_.blocks().adopt(message); // there may not have been room when it was made
+    if (!message.is_large())
+        return 0;
+    const shared_blocks::place in = hub_.blocks().find(message.data());
+    const bool stays = in.stays && hub_.plan().workers_keep_blocks();
+    int marks = in_a_block | (stays ? keeps_block : 0);
+    if (known_to_worker_.find(in.id) == nullptr) {
+        if (!send_block(block_socket_.get(), in))
+            return 0;
+        marks |= brings_block;
+        if (stays)
+            known_to_worker_.put(in.id, true);
+    }
+    id = in.id;
+    return static_cast<std::uint16_t>(marks);
+}
+
+// Throws std::system_error if this process can't have it.
+block_lease worker_channel::take_block(const slot_content& c) {
+    std::shared_ptr<const block_mapping> block;
+    if (!c.new_block) {
+        if (auto* kept = of_worker_.find(c.block))
+            block = *kept;
+        else // it couldn't be had when it came
+            throw_errno(ENOMEM, "find the memory of a large message");
+    } else {
+        try {
+            const received_block came = receive_block(block_socket_.get(), c.block);
+            block = std::make_shared<const block_mapping>(block_mapping::of_stranger(came.fd));
+        } catch (const protocol_error&) {
+            throw;
+        } catch (...) {
+            // Relaxed: the worker looks before it uses the slot that is freed after this.
+            lanes_->pool_lost_blocks.fetch_add(1, std::memory_order_relaxed);
+            throw;
+        }
+        if (c.kept_block)
+            of_worker_.put(c.block, block);
+    }
+    const auto bytes = block->message(c.header.length);
+    return {std::move(block), bytes};
+}
+
+// What has come can't be had here, so that is what the task gives.
+void worker_channel::fail(frame& f, const std::exception_ptr& why) {
+    if (f.header.kind != frame_kind::result && f.header.kind != frame_kind::error)
+        std::rethrow_exception(why); // a sequence with a gap is none
+    ipc::archive_writer out;
+    ipc::encode_error(out, why, "");
+    f.payload = pool_message(out.take());
+    f.header.kind = frame_kind::error;
 }
 
 bool worker_channel::withdraw_last() noexcept {
@@ -274,14 +360,27 @@ bool worker_channel::take_answers() noexcept {
             lane_slot& s = lanes_->answers[received_ % worker_memory::slots];
             const slot_content c(s);
             frame f;
-            if (!c.streamed) {
+            if (c.block != 0) {
+                f.header = c.header;
+                try {
+                    f.payload = pool_message(take_block(c));
+                    if (hub_.plan().suspects_workers())
+                        f.payload = copy_of(f.payload.bytes());
+                } catch (const protocol_error&) {
+                    throw;
+                } catch (...) {
+                    fail(f, std::current_exception());
+                }
+            } else if (!c.streamed) {
                 f.header = c.header;
                 if (!c.payload.empty())
-                    std::memcpy(f.payload.extend(c.payload.size()), c.payload.data(),
+                    std::memcpy(f.payload.own().extend(c.payload.size()), c.payload.data(),
                                 c.payload.size());
             } else if (!streamed_.empty()) {
                 f = std::move(streamed_.front());
                 streamed_.pop_front();
+                if (f.lacks_payload)
+                    fail(f, std::make_exception_ptr(std::bad_alloc()));
             } else {
                 awaits_stream_ = true;
                 break;
@@ -388,6 +487,17 @@ void worker_channel::handle(frame f) {
         hub_.worker_ready(index_);
         break;
     }
+    case frame_kind::by_stream_please:
+        if (unanswered_ == 0)
+            throw protocol_error("a worker answers what it wasn't asked");
+        --unanswered_;
+        note_first();
+        known_to_worker_.clear();
+        if (f.header.task == 0)
+            put(frame_kind::initialise, 0, preparation_, way::stream);
+        else
+            hub_.worker_wants_again(index_, f.header.task);
+        break;
     case frame_kind::item:
         hub_.worker_gave(index_, std::move(f));
         break;
@@ -397,6 +507,8 @@ void worker_channel::handle(frame f) {
             throw protocol_error("a worker answers what it wasn't asked");
         --unanswered_;
         note_first();
+        if (f.header.task == 0)
+            preparation_ = ipc::byte_buffer();
         hub_.worker_answered(index_, std::move(f));
         break;
     default:
@@ -490,6 +602,9 @@ void worker_channel::close_if_quiet() noexcept {
     const bool begun = has_begun();
     contact_ = false;
     streamed_.clear();
+    known_to_worker_.clear();
+    of_worker_.clear();
+    block_socket_.reset();
     unanswered_ = 0;
     {
         auto held = hub_.hold(); // who looks whether it has begun

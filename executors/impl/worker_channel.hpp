@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: MIT
 // One worker process and what connects the pool with it: the lanes in the memory that both have,
-// the stream for what is larger, the control channel, the pidfd. Death is what the pidfd says. When
-// it has said so, what is still in lanes and stream is read to its end, so an answer that was sent
-// before the death counts.
+// blocks of memory for what is larger, the stream where there are none, the control channel, the
+// pidfd. Death is what the pidfd says. When it has said so, what is still in lanes and stream is
+// read to its end, so an answer that was sent before the death counts.
 //
 // Threads:      the loop's.
 // Cancellation: kill() ends everything that is under way.
 // Errors:       open throws std::system_error, std::bad_alloc. Later ones are told to the hub.
 // Cost:         a system call to wake a worker that sleeps, a request to be woken by it. None while
-//               both are busy, or look out. What goes by the stream is two sends and two receives.
+//               both are busy, or look out. A new block is a send and a receive; what goes by the
+//               stream is two of each.
 // Source:       none.
 #pragma once
 #include "pool_frame.hpp"
+#include "shared_blocks.hpp"
 #include "worker_ear.hpp"
 #include "worker_lanes.hpp"
 #include "worker_start.hpp"
@@ -41,6 +43,8 @@ public:
     /// Sends the call that it is to begin with, which lies behind room for a header.
     void prepare(std::span<const std::byte> call) noexcept;
     void send_task(pool_request& call) noexcept;
+    /// The same for one that the worker couldn't take, by another way.
+    void send_again(pool_request& call) noexcept;
     void send_stop(std::uint64_t task) noexcept;
     void send_credit(std::uint64_t task, std::uint32_t items) noexcept;
     void send_question(std::uint64_t id) noexcept;
@@ -86,8 +90,14 @@ private:
     void note_end() noexcept;
     void handle(frame f);
     void contact_lost() noexcept;
-    void put(frame_kind kind, std::uint64_t task, ipc::byte_buffer& message) noexcept;
+    enum class way : std::uint8_t { best, stream };
+    void put(frame_kind kind, std::uint64_t task, ipc::byte_buffer& message,
+             way by = way::best) noexcept;
     void note_first() noexcept;
+    [[nodiscard]] std::uint16_t marks_of_block(ipc::byte_buffer& message,
+                                               std::uint64_t& id) noexcept;
+    [[nodiscard]] block_lease take_block(const slot_content& c);
+    static void fail(frame& f, const std::exception_ptr& why);
     void hear_frames() noexcept;
     void close_if_quiet() noexcept;
 
@@ -98,8 +108,10 @@ private:
     worker_start start_;
     std::shared_ptr<worker_stderr> stderr_;
     ipc::detail::child process_;
-    descriptor tasks_, control_;
+    descriptor tasks_, control_, block_socket_;
     worker_ear ear_;
+    block_places<bool> known_to_worker_;
+    block_places<std::shared_ptr<const block_mapping>> of_worker_;
     ipc::shared_memory memory_;
     worker_memory* lanes_ = nullptr;
     unsigned sent_ = 0;       // what was put into its lane, and not taken back

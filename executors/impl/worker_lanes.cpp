@@ -12,31 +12,41 @@ namespace weft::detail {
 
 static_assert(std::is_standard_layout_v<worker_memory>);
 
-slot_content::slot_content(const lane_slot& s) : header(), streamed(false) {
-    constexpr std::uint16_t all_marks = stop_was_seen | by_stream;
+slot_content::slot_content(const lane_slot& s) : header(), streamed(false), block(0) {
+    constexpr std::uint16_t all_marks =
+        stop_was_seen | by_stream | in_a_block | brings_block | keeps_block;
     // volatile: read once, for somebody may write there who shouldn't.
     const auto& v = static_cast<const volatile lane_slot&>(s);
     const std::uint16_t kind = v.kind, marks = v.marks;
     const std::uint64_t length = v.length;
     header.task = v.task;
     streamed = (marks & by_stream) != 0;
+    const bool in_block = (marks & in_a_block) != 0;
+    if (in_block) {
+        block = v.block;
+        new_block = (marks & brings_block) != 0;
+        kept_block = (marks & keeps_block) != 0;
+    }
+    const bool elsewhere = streamed || in_block;
     if (kind < 1 || kind > static_cast<std::uint16_t>(last_frame_kind) ||
-        (marks & ~all_marks) != 0 || (!streamed && length > lane_slot::room))
+        (marks & ~all_marks) != 0 || (!elsewhere && length > lane_slot::room) ||
+        (in_block && (streamed || block == 0)))
         throw protocol_error("a pool's lane holds what is no frame");
     header.kind = static_cast<frame_kind>(kind);
     header.stop_seen = (marks & stop_was_seen) != 0 ? 1 : 0;
     header.length = length;
-    if (!streamed)
+    if (!elsewhere)
         payload = {s.payload, static_cast<std::size_t>(length)};
 }
 
 void write_slot(lane_slot& s, frame_kind kind, std::uint64_t task, std::uint16_t marks,
-                std::span<const std::byte> payload) noexcept {
+                std::span<const std::byte> payload, std::uint64_t block) noexcept {
     s.kind = static_cast<std::uint16_t>(kind);
     s.marks = marks;
     s.task = task;
     s.length = payload.size();
-    if ((marks & by_stream) != 0)
+    s.block = block;
+    if ((marks & (by_stream | in_a_block)) != 0)
         return;
     WEFT_ASSERT(payload.size() <= lane_slot::room, "a message is larger than its slot");
     if (!payload.empty())

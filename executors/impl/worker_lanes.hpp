@@ -93,8 +93,8 @@ struct alignas(64) lane_slot {
     std::uint16_t kind;
     std::uint16_t marks;
     std::uint64_t task;
-    std::uint64_t length; // of the payload
-    std::uint64_t unused;
+    std::uint64_t length;    // of the payload
+    std::uint64_t block;     // the id of the one that the payload is in
     std::byte payload[room]; // NOLINT(modernize-avoid-c-arrays): of shared memory
 };
 static_assert(sizeof(lane_slot) == 65 * 64 && offsetof(lane_slot, payload) == 32);
@@ -102,6 +102,9 @@ static_assert(sizeof(lane_slot) == 65 * 64 && offsetof(lane_slot, payload) == 32
 // Marks of a slot.
 inline constexpr std::uint16_t stop_was_seen = 1; // as in frame_header
 inline constexpr std::uint16_t by_stream = 2;     // the whole frame comes by the stream
+inline constexpr std::uint16_t in_a_block = 4;
+inline constexpr std::uint16_t brings_block = 8; // its descriptor comes by the blocks' socket
+inline constexpr std::uint16_t keeps_block = 16; // it will be used again
 
 /// Of zeros at first.
 struct worker_memory {
@@ -111,6 +114,8 @@ struct worker_memory {
     alignas(64) ipc::detail::doorbell<> pool_bell;
     /// Not 0: the kernel of the pool's loop can't wait for a word, so the worker sends a frame.
     alignas(64) std::atomic<std::uint32_t> pool_hears_frames;
+    /// How often the pool couldn't take a block: so it has none that it was given before.
+    std::atomic<std::uint32_t> pool_lost_blocks;
     lane_slot tasks[slots];   // NOLINT(modernize-avoid-c-arrays)
     lane_slot answers[slots]; // NOLINT(modernize-avoid-c-arrays)
 };
@@ -122,12 +127,15 @@ struct slot_content {
 
     frame_header header;
     bool streamed;
-    std::span<const std::byte> payload; // where it lies, unless it is streamed
+    bool new_block = false;             // its descriptor comes
+    bool kept_block = false;            // it will be used again
+    std::uint64_t block;                // 0: none
+    std::span<const std::byte> payload; // where it lies, if that is in the slot
 };
 
-/// Precondition: the slot is free; a payload that isn't streamed fits.
+/// Precondition: the slot is free; a payload that doesn't come by other ways fits.
 void write_slot(lane_slot& s, frame_kind kind, std::uint64_t task, std::uint16_t marks,
-                std::span<const std::byte> payload) noexcept;
+                std::span<const std::byte> payload, std::uint64_t block = 0) noexcept;
 
 [[nodiscard]] ipc::shared_memory make_worker_memory();
 /// Whose descriptor a worker was given. Throws protocol_error.

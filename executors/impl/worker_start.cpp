@@ -9,6 +9,7 @@
 #include <weft/ipc/start_context.hpp>
 #include <weft/runtime/error.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
@@ -168,6 +169,13 @@ ipc::start_method method_of(const process_pool_options& o) {
     return o.max_tasks_per_worker != 0 ? ipc::start_method::spawn : ipc::get_start_method();
 }
 
+// What a worker calls for its results: else those would be its end, or fail each time.
+bool lets_blocks_be_made(const std::vector<std::uint64_t>& filter) {
+    return std::ranges::all_of(std::array{"memfd_create", "fallocate", "fcntl", "fstat",
+                                          "newfstatat", "mmap", "munmap", "madvise", "sendmsg"},
+                               [&](const char* call) { return lets_through(filter, call); });
+}
+
 } // namespace
 
 worker_plan::worker_plan(const process_pool_options& o)
@@ -190,6 +198,17 @@ worker_plan::worker_plan(const process_pool_options& o)
     }
     common_.clean_environment = w.clean_environment;
     common_.filter = filter_program(w.system_calls);
+
+    blocks_ = {o.message_memory, o.message_memory / 4};
+    // A worker that a filter is needed for has no way to what others are sent.
+    if (suspects_workers())
+        blocks_.kept = 0;
+    if (lets_blocks_be_made(common_.filter)) {
+        common_.most_in_blocks = blocks_.most;
+        // Where memory or descriptors are counted, those are for tasks.
+        const bool limited = common_.memory != 0 || common_.open_files != 0;
+        common_.kept_in_blocks = limited ? 0 : blocks_.most / 4;
+    }
 }
 
 worker_surroundings worker_plan::surroundings(unsigned index) const {

@@ -33,6 +33,12 @@ public:
 
     [[nodiscard]] ipc::start_method method() const noexcept { return method_; }
     [[nodiscard]] worker_errors errors() const noexcept { return errors_; }
+    /// For large arguments, in the pool's process.
+    [[nodiscard]] const block_bounds& blocks() const noexcept { return blocks_; }
+    /// Whether they may be somebody else's: what one has is read once, and not shown to others.
+    [[nodiscard]] bool suspects_workers() const noexcept { return !common_.filter.empty(); }
+    /// Whether workers keep a block mapped when they have read what was in it.
+    [[nodiscard]] bool workers_keep_blocks() const noexcept { return common_.memory == 0; }
     /// Of the worker in this place.
     [[nodiscard]] worker_surroundings surroundings(unsigned index) const;
     /// "NAME=value" each: what a new program is started with, if not with that of this process.
@@ -41,6 +47,7 @@ public:
 private:
     ipc::start_method method_; // never `standard`
     worker_errors errors_;
+    block_bounds blocks_;
     worker_surroundings common_;
     std::vector<std::vector<std::uint32_t>> cpu_lists_;
 };

@@ -91,6 +91,11 @@ void set_gate(const worker_surroundings& s, int letter) noexcept { worker_gate =
 
 bool gate_is_closed() noexcept { return worker_gate.surroundings == nullptr; }
 
+block_bounds block_bounds_here() noexcept {
+    const worker_surroundings* s = worker_gate.surroundings;
+    return s == nullptr ? block_bounds() : block_bounds{s->most_in_blocks, s->kept_in_blocks};
+}
+
 void close_gate() {
     const worker_surroundings* s = worker_gate.surroundings;
     if (s == nullptr)

@@ -9,6 +9,8 @@
 //               worker_start.hpp.
 // Cost:         a system call for each thing that is set. Source: none.
 #pragma once
+#include "shared_blocks.hpp"
+
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -25,6 +27,8 @@ struct worker_surroundings {
     bool clean_environment = false;
     std::vector<std::uint32_t> cpus;
     std::vector<std::uint64_t> filter;
+    std::uint64_t most_in_blocks = 0; // bytes of large results; 0: they go over the socket
+    std::uint64_t kept_in_blocks = 0;
     bool stderr_came_along = false; // the descriptor before the letter is to be the standard error
 };
 
@@ -36,5 +40,7 @@ void set_gate(const worker_surroundings& s, int letter) noexcept;
 /// Called by the worker when it is started up, and nothing of the tasks has run.
 void close_gate();
 [[nodiscard]] bool gate_is_closed() noexcept;
+/// What large results may take, of a worker whose gate is set.
+[[nodiscard]] block_bounds block_bounds_here() noexcept;
 
 } // namespace weft::detail

@@ -8,9 +8,15 @@
 #pragma once
 #include <weft/ipc/codec.hpp>
 
+#include <cstdint>
+#include <cstring>
 #include <functional>
+#include <span>
 #include <stop_token>
+#include <string>
+#include <string_view>
 #include <type_traits>
+#include <vector>
 
 namespace weft {
 
@@ -87,8 +93,44 @@ concept has_signature = requires { typename signature_of<F>::type; };
 template <class F>
 concept stateless = std::is_empty_v<F> && std::is_default_constructible_v<F>;
 
-// A pointer to characters is sent as a view, and any view of elements arrives in a container that
-// owns them.
+// Elements that stay in the message, if they lie there as they must, or were copied from it.
+template <class View, class Owner>
+class kept_view {
+public:
+    using element = typename Owner::value_type;
+    explicit kept_view(archive_reader& in) {
+        const std::size_t n = in.read_count(sizeof(element), 0);
+        in.align(alignof(element));
+        const auto bytes = in.read(n * sizeof(element));
+        const auto* first = reinterpret_cast<const element*>(bytes.data());
+        if (reinterpret_cast<std::uintptr_t>(first) % alignof(element) == 0) {
+            there_ = View(first, n);
+            return;
+        }
+        copy_.resize(n);
+        std::memcpy(copy_.data(), bytes.data(), bytes.size());
+        is_copied_ = true;
+    }
+    [[nodiscard]] View view() const noexcept { return is_copied_ ? View(copy_) : there_; }
+
+private:
+    View there_;
+    Owner copy_;
+    bool is_copied_ = false;
+};
+template <class T>
+struct owner_of_kept {
+    using type = T;
+};
+template <class View, class Owner>
+struct owner_of_kept<kept_view<View, Owner>> {
+    using type = Owner;
+};
+template <class T>
+inline constexpr bool is_kept_view = !std::is_same_v<T, typename owner_of_kept<T>::type>;
+
+// A pointer to characters is sent as a view. A view of plain elements shows those in the message,
+// and any other one arrives in a container that owns them.
 template <class P>
 struct travel {
     using sent = P;
@@ -102,27 +144,40 @@ struct travel<const char*> {
 template <class C, class Traits>
 struct travel<std::basic_string_view<C, Traits>> {
     using sent = std::basic_string_view<C, Traits>;
-    using kept = std::basic_string<C, Traits>;
+    using kept = kept_view<sent, std::basic_string<C, Traits>>;
 };
 template <class T>
 struct travel<std::span<const T>> {
     using sent = std::span<const T>;
-    using kept = std::vector<T>;
+    using kept = std::conditional_t<plain<T>, kept_view<sent, std::vector<T>>, std::vector<T>>;
 };
 template <class P>
 using sent_t = typename travel<std::remove_cvref_t<P>>::sent;
 template <class P>
 using kept_t = typename travel<std::remove_cvref_t<P>>::kept;
+/// What could own an argument that travels as a view.
+template <class P>
+using owned_t = typename owner_of_kept<kept_t<P>>::type;
 
 // The kept argument in the form in which parameter P wants it.
 template <class P>
 decltype(auto) hand_over(kept_t<P>& kept) {
     if constexpr (std::is_same_v<std::remove_cvref_t<P>, const char*>)
         return kept.c_str();
+    else if constexpr (is_kept_view<kept_t<P>>)
+        return kept.view();
     else if constexpr (std::is_lvalue_reference_v<P>)
         return static_cast<const kept_t<P>&>(kept);
     else
         return std::move(kept);
+}
+
+template <class T>
+T decode_kept(archive_reader& in) {
+    if constexpr (is_kept_view<T>)
+        return T(in);
+    else
+        return ipc::decode<T>(in);
 }
 
 template <class P, class A>

@@ -10,6 +10,7 @@
 #include <weft/ipc/error_registry.hpp>
 #include <weft/runtime/cancellation.hpp>
 #include <weft/runtime/error.hpp>
+#include <weft/runtime/result.hpp>
 #include <weft/runtime/runtime.hpp>
 #include <weft/runtime/sleep.hpp>
 #include <weft/runtime/spawn.hpp>
@@ -24,6 +25,7 @@
 #include <cstdlib>
 #include <dirent.h>
 #include <fcntl.h>
+#include <fstream>
 #include <map>
 #include <numeric>
 #include <optional>
@@ -169,6 +171,30 @@ int what_is_prepared() { return prepared; }
 one_way go(one_way w) { return w; }
 one_way come() { return {7}; }
 int in_a_pool_of_its_own(int n);
+// Whether that is where the caller has written it.
+bool lies_in_shared_memory(std::span<const std::uint64_t> v) {
+    const auto at = reinterpret_cast<std::uintptr_t>(v.data());
+    std::ifstream maps("/proc/self/maps");
+    std::uintptr_t begin = 0, end = 0;
+    char dash = 0;
+    for (std::string rest; maps >> std::hex >> begin >> dash >> end && std::getline(maps, rest);)
+        if (begin <= at && at + v.size_bytes() <= end)
+            return rest.find("memfd:weft ") != std::string::npos;
+    return false;
+}
+std::uint64_t checksum_once_dead(const std::string& mark, std::span<const std::uint64_t> v) {
+    if (::access(mark.c_str(), F_OK) == 0)
+        return std::accumulate(v.begin(), v.end(), std::uint64_t{0});
+    show(mark);
+    die_by(SIGKILL);
+    return 0;
+}
+int leak_all_descriptors() {
+    int n = 0;
+    while (::open("/dev/null", O_RDONLY | O_CLOEXEC) >= 0)
+        ++n;
+    return n;
+}
 
 // --- What tests do -------------------------------------------------------------------------------
 
@@ -224,6 +250,15 @@ task<E> error_of(A a) {
     }
     REQUIRE_FALSE(came);
     throw std::logic_error("unreachable");
+}
+
+// How many blocks of shared memory a process has mapped, with that of its lanes.
+std::size_t blocks_of(int pid) {
+    std::ifstream maps("/proc/" + std::to_string(pid) + "/maps");
+    std::size_t n = 0;
+    for (std::string line; std::getline(maps, line);)
+        n += line.find("memfd:weft ") != std::string::npos ? 1 : 0;
+    return n;
 }
 
 bool is_alive(int pid) { return ::kill(pid, 0) == 0; }
@@ -324,6 +359,84 @@ TEST_CASE("process_pool: large arguments and results go both ways at once", "[CF
         CHECK(checksum(b) == sum);
         CHECK(c == sum);
         CHECK(d == v);
+    }());
+}
+
+TEST_CASE("process_pool: large messages are written once and read in place, within bounds",
+          "[P5][P16]") {
+    run([]() -> task<> {
+        const auto v = count_to(200'000);
+        const std::uint64_t sum = checksum(v);
+        process_pool pool({.workers = 2, .message_memory = 16 << 20});
+        const bool in_place = co_await pool.call(fn<&lies_in_shared_memory>, v);
+        CHECK(in_place);
+        CHECK(pool.statistics().message_memory > v.size() * 8);
+        // Many at once, of which not all have room.
+        std::vector<future<std::uint64_t>> all;
+        for (int i = 0; i != 30; ++i)
+            all.push_back(pool.submit(fn<&checksum>, v));
+        CHECK(pool.statistics().message_memory <= 16 << 20);
+        for (auto& f : all) {
+            const std::uint64_t got = co_await std::move(f);
+            CHECK(got == sum);
+        }
+        // By other ways where there is none.
+        process_pool without({.workers = 1, .message_memory = 0});
+        const bool there = co_await without.call(fn<&lies_in_shared_memory>, v);
+        CHECK_FALSE(there);
+        auto back = co_await without.call(fn<&count_to>, 200'000u);
+        CHECK(back == v);
+        CHECK(without.statistics().message_memory == 0);
+    }());
+}
+
+TEST_CASE("process_pool: what large messages took goes back when they stop coming", "[P5]") {
+    run([]() -> task<> {
+        process_pool pool({.workers = 1});
+        auto v = co_await pool.call(fn<&count_to>, 200'000u);
+        const int worker = pool.statistics().workers[0].pid;
+        CHECK(blocks_of(worker) == 2);
+        const bool in_place = co_await pool.call(fn<&lies_in_shared_memory>, v);
+        CHECK(in_place);
+        CHECK(blocks_of(worker) == 3);
+        // The caller's stays mapped there, without pages.
+        co_await eventually(
+            [&] { return pool.statistics().message_memory == 0 && blocks_of(worker) == 2; });
+        const std::uint64_t sum = co_await pool.call(fn<&checksum>, v);
+        CHECK(sum == checksum(v));
+    }());
+}
+
+TEST_CASE("process_pool: without descriptors large messages go another way, or fail their task",
+          "[P16]") {
+    run([]() -> task<> {
+        const auto v = count_to(200'000);
+        process_pool pool({.workers = 1});
+        const int worker = co_await pool.call(fn<&own_pid>);
+        rlimit before{};
+        ::getrlimit(RLIMIT_NOFILE, &before);
+        const int next = ::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0);
+        ::close(next);
+        const rlimit none{static_cast<rlim_t>(next), before.rlim_max};
+        ::setrlimit(RLIMIT_NOFILE, &none);
+        const std::uint64_t sum = co_await pool.call(fn<&checksum>, v);
+        auto result = co_await as_result(pool.call(fn<&count_to>, 200'000u));
+        auto again = co_await as_result(pool.call(fn<&count_to>, 200'000u));
+        ::setrlimit(RLIMIT_NOFILE, &before);
+        CHECK(sum == checksum(v));
+        CHECK_THROWS_AS(result.value(), std::system_error);
+        CHECK_THROWS_AS(again.value(), std::system_error);
+        auto came = co_await pool.call(fn<&count_to>, 200'000u);
+        CHECK(came == v);
+
+        const int leaked = co_await pool.call(fn<&leak_all_descriptors>);
+        CHECK(leaked > 0);
+        const std::uint64_t sum_there = co_await pool.call(fn<&checksum>, v);
+        CHECK(sum_there == sum);
+        came = co_await pool.call(fn<&count_to>, 200'000u);
+        CHECK(came == v);
+        const int same = co_await pool.call(fn<&own_pid>);
+        CHECK(same == worker); // nobody died of it
     }());
 }
 
@@ -818,6 +931,12 @@ TEST_CASE("process_pool: a task that may be retried survives its worker", "[P8]"
         CHECK(pool.statistics().failed == 0);
         co_await error_of<worker_lost>(pool.call({.retry = 1}, fn<&die_by>, SIGKILL));
         CHECK(pool.statistics().respawned == 3);
+        ::unlink(m.c_str());
+        const auto large = count_to(200'000);
+        const std::uint64_t sum =
+            co_await pool.call({.retry = 1}, fn<&checksum_once_dead>, m, large);
+        CHECK(sum == checksum(large));
+        CHECK(pool.statistics().respawned == 4);
     }(mark));
     ::unlink(mark.c_str());
     ::rmdir(name);
@@ -1132,8 +1251,9 @@ TEST_CASE("process_pool: a worker has its channels open and nothing else", "[P12
             auto busy = spawn(pool.call(both));
             auto other = spawn(pool.call(both));
             auto [pid, open] = co_await pool.call(both);
-            // The standard streams, the parent's pidfd, stream, control, the memory of its lanes.
-            CHECK(open == std::vector<int>{0, 1, 2, 3, 4, 5, 6});
+            // The standard streams, the parent's pidfd, stream, control, the memory of its lanes,
+            // the socket for blocks.
+            CHECK(open == std::vector<int>{0, 1, 2, 3, 4, 5, 6, 7});
             seen[pid] = true;
             seen[(co_await busy.join()).first] = true;
             seen[(co_await other.join()).first] = true;

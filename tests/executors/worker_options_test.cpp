@@ -84,6 +84,14 @@ std::uint64_t fill(std::uint64_t bytes) {
     std::vector<std::uint8_t> v(bytes, 1);
     return std::accumulate(v.begin(), v.end(), std::uint64_t{0});
 }
+std::uint64_t count_bytes(std::span<const std::uint8_t> bytes) {
+    return std::accumulate(bytes.begin(), bytes.end(), std::uint64_t{0});
+}
+std::uint64_t address_space() {
+    std::uint64_t pages = 0;
+    std::ifstream("/proc/self/statm") >> pages;
+    return pages * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+}
 int open_until_it_fails() {
     std::vector<descriptor> all;
     while (true) {
@@ -413,6 +421,40 @@ TEST_CASE("process_pool: what exceeds a limit is an error of the task, or the en
     }(methods.list));
 }
 
+TEST_CASE("process_pool: arguments that a worker has no memory for fail their task, and no worker",
+          "[P16]") {
+    if (sanitized)
+        tests::skip("a sanitizer takes more address space than can be limited");
+    else
+        run([]() -> task<> {
+            constexpr std::uint64_t mib = 1 << 20;
+            process_pool unlimited({.workers = 1, .start = start_method::spawn});
+            worker_options w;
+            w.limits.memory = co_await unlimited.call(fn<&address_space>) + 48 * mib;
+            const std::vector<std::uint8_t> much(64 * mib, 1), some(20 * mib, 1);
+            // In blocks, and by the stream.
+            for (std::size_t memory : {std::size_t{256} << 20, std::size_t{0}}) {
+                CAPTURE(memory);
+                process_pool pool({.workers = 1,
+                                   .message_memory = memory,
+                                   .start = start_method::spawn,
+                                   .worker = w});
+                auto ids = co_await pool.call(fn<&pid_and_parent>);
+                co_await error_of<std::bad_alloc>(pool.call({.retry = 1}, fn<&count_bytes>, much));
+                for (int i = 0; i != 4; ++i) { // none of them leaves anything there
+                    auto n = co_await pool.call(fn<&count_bytes>, some);
+                    CHECK(n == some.size());
+                }
+                const std::uint64_t room = memory == 0 ? 16 * mib : 32 * mib; // the heap keeps some
+                auto filled = co_await pool.call(fn<&fill>, room);
+                CHECK(filled == room);
+                auto same = co_await pool.call(fn<&pid_and_parent>);
+                CHECK(same == ids);
+                CHECK(pool.statistics().respawned == 0);
+            }
+        }());
+}
+
 TEST_CASE("process_pool: a filter lets no listed system call through, in no thread and from the "
           "start") {
     const methods_here methods;
@@ -453,6 +495,16 @@ TEST_CASE("process_pool: a filter lets no listed system call through, in no thre
             CHECK(two == 2);
             co_await strict.shutdown();
         }
+        // Not even for large results, without which those go another way.
+        const system_call memory[] = {"memfd_create"};
+        worker_options careful;
+        careful.system_calls = {
+            .listed = list::denied, .calls = memory, .when_denied = denied_call::kills};
+        process_pool large({.workers = 1, .worker = careful});
+        auto mirrored = co_await large.call(fn<&mirror>, std::vector<std::uint64_t>(300'000, 7));
+        CHECK(mirrored == std::vector<std::uint64_t>(300'000, 7));
+        co_await large.shutdown();
+
         worker_options w;
         w.system_calls = {.listed = list::denied, .calls = recommended_denials};
         process_pool pool({.workers = 1, .worker = w});
@@ -483,6 +535,7 @@ TEST_CASE("process_pool: a worker that may make no system call of its own comput
                 std::iota(large.begin(), large.end(), 0u);
                 auto back = co_await pool.call(fn<&mirror>, large);
                 CHECK(back.front() == large.back());
+                CHECK(pool.statistics().message_memory == 0); // others will get none of it
                 auto sum = co_await pool.call(fn<&fill>, std::uint64_t{50} << 20);
                 CHECK(sum == std::uint64_t{50} << 20);
                 co_await error_of<timeout_error>(
