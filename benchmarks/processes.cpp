@@ -146,12 +146,14 @@ int main(int argc, char** argv) {
         return write(STDOUT_FILENO, "", 1) == 1 ? 0 : 1;
     cpu_set_t given;
     sched_getaffinity(0, sizeof given, &given);
-    auto ask_with_all = [&given](auto question) {
+    auto ask_with_all = [&](const char* name, auto question) {
+        if (!is_asked(argc, argv, name))
+            return;
         sched_setaffinity(0, sizeof given, &given);
         weft::run(question());
     };
-    ask_with_all(ask_round_trips);
-    ask_with_all(ask_throughput);
-    ask_with_all(ask_large);
-    ask_with_all(ask_start);
+    ask_with_all("trips", ask_round_trips);
+    ask_with_all("throughput", ask_throughput);
+    ask_with_all("large", ask_large);
+    ask_with_all("start", ask_start);
 }

@@ -3,6 +3,7 @@
 #pragma once
 #include "measure.h"
 
+#include <cstring>
 #include <sys/types.h>
 #include <vector>
 
@@ -12,6 +13,14 @@ constexpr int starts = 60;
 
 /// What a program says and does that is started to answer and nothing else.
 constexpr const char* answers_only = "--answer";
+
+/// A program without arguments asks all its questions, else those that are named.
+inline bool is_asked(int argc, char** argv, const char* question) {
+    for (int i = 1; i < argc; ++i)
+        if (std::strcmp(argv[i], question) == 0)
+            return true;
+    return argc < 2;
+}
 
 /// Lets the other process go to sleep, which isn't part of the time.
 inline void wait_until_it_sleeps() {

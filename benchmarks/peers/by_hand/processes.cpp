@@ -94,13 +94,16 @@ static void ask_start(const std::string& program) {
     print_metric("start", "us", median_of(times));
 }
 
-int main(int, char** argv) {
+int main(int argc, char** argv) {
     cpu_set_t given;
     sched_getaffinity(0, sizeof given, &given);
-    ask_round_trips("round trip asleep", trips_asleep, true);
-    sched_setaffinity(0, sizeof given, &given);
-    ask_round_trips("round trip spinning", trips_spinning, false);
-    sched_setaffinity(0, sizeof given, &given);
+    if (is_asked(argc, argv, "trips")) {
+        ask_round_trips("round trip asleep", trips_asleep, true);
+        sched_setaffinity(0, sizeof given, &given);
+        ask_round_trips("round trip spinning", trips_spinning, false);
+        sched_setaffinity(0, sizeof given, &given);
+    }
     std::string self = argv[0];
-    ask_start(self.substr(0, self.rfind('/') + 1) + "bench-weft-processes");
+    if (is_asked(argc, argv, "start"))
+        ask_start(self.substr(0, self.rfind('/') + 1) + "bench-weft-processes");
 }
