@@ -184,6 +184,16 @@ void shared_blocks::lend(const std::byte* at) noexcept {
     blocks_.erase(blocks_.begin() + (b - blocks_.data())); // its pages are being read
 }
 
+void shared_blocks::forget_lent() noexcept {
+    std::lock_guard lock(mutex_);
+    std::erase_if(blocks_, [&](const block& b) {
+        if (b.taken || b.is_free())
+            return false;
+        places_ &= ~(std::uint64_t{1} << b.id % most_blocks);
+        return true; // not its pages, which may be read
+    });
+}
+
 void shared_blocks::drop_unused() noexcept {
     std::lock_guard lock(mutex_);
     std::erase_if(blocks_, [&](block& b) {

@@ -69,6 +69,9 @@ public:
     /// The other process has it now, and says in the block itself when it is done.
     void lend(const std::byte* at) noexcept;
 
+    /// The other process may not have got what it was lent, and then never says that it is done.
+    void forget_lent() noexcept;
+
     /// Those that nobody uses, and nobody has used since this was called before, go back to the
     /// system.
     void drop_unused() noexcept;

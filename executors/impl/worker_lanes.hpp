@@ -114,7 +114,7 @@ struct worker_memory {
     alignas(64) ipc::detail::doorbell<> pool_bell;
     /// Not 0: the kernel of the pool's loop can't wait for a word, so the worker sends a frame.
     alignas(64) std::atomic<std::uint32_t> pool_hears_frames;
-    /// How often the pool couldn't take a block: so it has none that it was given before.
+    /// How often the pool couldn't take a block that it was lent.
     std::atomic<std::uint32_t> pool_lost_blocks;
     lane_slot tasks[slots];   // NOLINT(modernize-avoid-c-arrays)
     lane_slot answers[slots]; // NOLINT(modernize-avoid-c-arrays)

@@ -147,7 +147,7 @@ std::uint16_t worker_link::lend(ipc::byte_buffer& whole, std::uint64_t& id) noex
     // Relaxed: seen when the slot was free, or so late that the pool tells about it once more.
     const std::uint32_t lost = lanes_.pool_lost_blocks.load(std::memory_order_relaxed);
     if (std::exchange(lost_by_pool_, lost) != lost)
-        known_to_pool_.clear();
+        blocks_.forget_lent();
     const shared_blocks::place in = blocks_.find(whole.data());
     int marks = in_a_block | (in.stays ? keeps_block : 0);
     if (known_to_pool_.find(in.id) == nullptr) {

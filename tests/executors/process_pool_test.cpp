@@ -428,6 +428,7 @@ TEST_CASE("process_pool: without descriptors large messages go another way, or f
         CHECK_THROWS_AS(again.value(), std::system_error);
         auto came = co_await pool.call(fn<&count_to>, 200'000u);
         CHECK(came == v);
+        CHECK(blocks_of(worker) == 2); // those that didn't come are gone
 
         const int leaked = co_await pool.call(fn<&leak_all_descriptors>);
         CHECK(leaked > 0);
