@@ -281,7 +281,9 @@ public:
     /// A snapshot.
     [[nodiscard]] process_pool_statistics statistics() const;
     /// The same with the tree of tasks that each worker runs, which it is asked for: those that
-    /// don't answer `within` that time, because they hang or compute, are waited for no longer.
+    /// don't answer `within` that time, because they hang or compute, are waited for no longer. Nor
+    /// is one asked whose very first function takes no stop: it has no such tree, and may not
+    /// listen before that is done.
     [[nodiscard]] task<process_pool_statistics> inspect(duration within = std::chrono::seconds(1));
 
 private:

@@ -36,13 +36,18 @@ bool has_ended(int pidfd) noexcept {
 }
 
 // Whether this process was started as a worker, also if main didn't pass its arguments on.
-bool started_as_worker() {
+bool read_whether_started_as_worker() {
     std::ifstream file("/proc/self/cmdline", std::ios::binary);
     std::string argument;
     for (int i = 0; i < 2; ++i)
         if (!std::getline(file, argument, '\0'))
             return false;
     return argument.starts_with(marker);
+}
+
+bool started_as_worker() {
+    static const bool it_was = read_whether_started_as_worker();
+    return it_was;
 }
 
 int fail(const char* why) noexcept {

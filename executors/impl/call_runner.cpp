@@ -111,6 +111,18 @@ private:
     const frame_header& header_;
 };
 
+bool call_runner::is_plain(const worker_link::message& m) noexcept {
+    if (m.header.kind != frame_kind::task)
+        return false;
+    try {
+        ipc::archive_reader in(m.payload);
+        const auto id = in.read_value<std::uint64_t>();
+        return !ipc::find_function(id, in.read_value<std::uint64_t>()).takes_stop();
+    } catch (...) { // as run() will find out
+        return false;
+    }
+}
+
 void call_runner::run(const worker_link::message& m) {
     ipc::detail::stack_trace trace;
     bool failed = false;

@@ -16,6 +16,9 @@ class call_runner {
 public:
     call_runner(worker_link& link, call_desk& desk) noexcept : link_(link), desk_(desk) {}
     void run(const worker_link::message& call);
+    /// Whether nothing can be told to the call while it runs: it takes no stop, and isn't a
+    /// sequence.
+    [[nodiscard]] static bool is_plain(const worker_link::message& call) noexcept;
 
 private:
     class running;

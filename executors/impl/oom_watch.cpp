@@ -43,12 +43,23 @@ std::string oom_counter_file() {
     return ::access("/proc/vmstat", R_OK) == 0 ? "/proc/vmstat" : "";
 }
 
-oom_watch::oom_watch(std::string file) : file_(std::move(file)) { begin(); }
+oom_watch::oom_watch() : file_(other_counter_file()) {}
 
-void oom_watch::begin() noexcept { seen_ = count(); }
+oom_watch::oom_watch(std::string file) : file_(std::move(file)), begun_(true) { seen_ = count(); }
+
+void oom_watch::begin() noexcept {
+    if (!std::exchange(begun_, true) && file_.empty()) {
+        try {
+            file_ = oom_counter_file();
+        } catch (...) { // no memory: there is no counter
+            file_.clear();
+        }
+    }
+    seen_ = count();
+}
 
 bool oom_watch::explains_kill() noexcept {
-    if (count() <= seen_)
+    if (!begun_ || count() <= seen_)
         return false;
     ++seen_;
     return true;

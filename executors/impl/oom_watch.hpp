@@ -20,10 +20,13 @@ void set_oom_counter_file(std::string file);
 
 class oom_watch {
 public:
-    explicit oom_watch(std::string file = oom_counter_file());
+    /// Of this process's counter, which is looked for when the first worker has been started.
+    oom_watch();
+    explicit oom_watch(std::string file);
 
     /// A worker starts: kills before that are none of those to come.
     void begin() noexcept;
+    [[nodiscard]] bool has_begun() const noexcept { return begun_; }
     /// A worker was killed by SIGKILL. Gives whether that was for lack of memory.
     [[nodiscard]] bool explains_kill() noexcept;
 
@@ -32,6 +35,7 @@ private:
 
     std::string file_;
     std::uint64_t seen_ = 0;
+    bool begun_ = false;
 };
 
 } // namespace weft::detail

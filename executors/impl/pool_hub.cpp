@@ -309,9 +309,14 @@ void pool_hub::send_question(const std::shared_ptr<pool_question>& q) {
     std::vector<unsigned> running;
     {
         std::lock_guard lock(mutex_);
-        for (unsigned i = 0; i != machine_.workers(); ++i)
-            if (machine_.worker(i).state == pool_machine::worker_state::running)
+        for (unsigned i = 0; i != machine_.workers(); ++i) {
+            if (machine_.worker(i).state != pool_machine::worker_state::running)
+                continue;
+            // One that was given a plain function as soon as it was there listens after that.
+            const auto* first = static_cast<const pool_request*>(machine_.task_of(i));
+            if (machine_.worker(i).tasks_done != 0 || first->takes_stop_ || first->in_setting_)
                 running.push_back(i);
+        }
         std::lock_guard of_question(q->mutex_);
         q->left_ = running.size();
         q->told_.reserve(running.size());
@@ -351,6 +356,7 @@ void pool_hub::throw_broken() const {
 // --- From the channels ---------------------------------------------------------------------------
 
 void pool_hub::worker_started(unsigned i, int pid) noexcept {
+    begins_oom_watch_ = begins_oom_watch_ || !oom_.has_begun();
     std::lock_guard lock(mutex_);
     machine_.spawned(i, pid, loop_.now());
     schedule_pump();
@@ -380,7 +386,7 @@ void pool_hub::worker_not_started(unsigned i) noexcept {
 }
 
 void pool_hub::worker_ready(unsigned i) noexcept {
-    oom_.begin();
+    begins_oom_watch_ = true;
     {
         std::lock_guard lock(mutex_);
         if (initialiser_.size() == 0)
@@ -612,6 +618,8 @@ void pool_hub::pump() noexcept {
             break;
         perform(*a);
     }
+    if (std::exchange(begins_oom_watch_, false)) // the new worker is busy meanwhile
+        oom_.begin();
     arm_timer();
     end_if_closed();
 }

@@ -162,6 +162,7 @@ private:
     life_op* life_ = nullptr;
 
     oom_watch oom_;
+    bool begins_oom_watch_ = false;
 
     mutable std::mutex mutex_; // for what follows
     pool_machine machine_;

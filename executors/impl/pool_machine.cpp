@@ -861,12 +861,12 @@ void pool_machine::count_death(std::shared_ptr<const worker_end> end, bool was_s
     if (broken_)
         return;
     last_end_ = std::move(end);
+    // It has said why it can't, and so will all others.
+    if (last_end_ && !last_end_->failure.empty()) {
+        give_up(break_reason::cannot_start, now);
+        return;
+    }
     if (was_starting) {
-        // It has said why it can't, and so will all others.
-        if (last_end_ && !last_end_->failure.empty()) {
-            give_up(break_reason::cannot_start, now);
-            return;
-        }
         ++failed_starts_;
         // The very first one came back or said nothing: so will all others.
         if (!ever_ready_ && !had_spoken && (late || (last_end_ && last_end_->status.exited()))) {

@@ -13,8 +13,10 @@
 #include <cerrno>
 #include <csignal>
 #include <new>
+#include <optional>
 #include <poll.h>
 #include <pthread.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <thread>
 
@@ -82,19 +84,35 @@ private:
     std::thread thread_;
 };
 
+// Without the watcher's help.
+bool dies_with_parent() noexcept {
+    int signal = 0;
+    return ::prctl(PR_GET_PDEATHSIG, &signal) == 0 && signal == SIGKILL;
+}
+
 class pool_worker {
 public:
     pool_worker(int parent, int tasks, int control, int memory, int blocks)
-        : link_(tasks, memory, blocks, block_bounds_here()), runner_(link_, desk_),
-          watcher_(parent, control, desk_) {}
+        : parent_(parent), control_(control), link_(tasks, memory, blocks, block_bounds_here()),
+          runner_(link_, desk_) {}
 
     int run() {
-        close_gate(); // nothing that tasks mustn't have is needed from here on
-        ipc::archive_writer hello = link_.writer();
-        hello.write_value(pool_protocol_version);
-        link_.send(hello, frame_kind::ready, 0);
+        if (gate_shuts_out_nothing()) {
+            // Nothing that is still to be made can fail for a limit, so it needn't keep the pool
+            // waiting. Nor the first call, if it is plain and comes at once.
+            say_ready();
+            if (!dies_with_parent() || !link_.first_comes_soon())
+                settle();
+        } else {
+            settle();
+            close_gate();
+            say_ready();
+        }
         while (true) {
             worker_link::message m = link_.receive();
+            if (!watcher_ && !call_runner::is_plain(m))
+                settle();
+            close_gate(); // nothing that tasks mustn't have is needed from here on
             switch (m.header.kind) {
             case frame_kind::initialise:
             case frame_kind::task:
@@ -106,18 +124,32 @@ public:
             default: // the parent is the same program: this is memory gone wrong
                 leave_at_once();
             }
+            if (!watcher_)
+                settle();
         }
     }
 
 private:
+    void say_ready() {
+        ipc::archive_writer hello = link_.writer();
+        hello.write_value(pool_protocol_version);
+        link_.send(hello, frame_kind::ready, 0);
+    }
+
+    void settle() {
+        ipc::detail::prepare_traces();
+        watcher_.emplace(parent_, control_, desk_);
+    }
+
+    int parent_;
+    int control_;
     worker_link link_;
     call_desk desk_;
     call_runner runner_;
-    watcher watcher_;
+    std::optional<watcher> watcher_; // once it has settled
 };
 
 int run_pool_worker(int parent, std::span<const int> descriptors) {
-    ipc::detail::prepare_traces();
     worker_voice::start(descriptors[1]);
     pool_worker worker(parent, descriptors[0], descriptors[1], descriptors[2], descriptors[3]);
     return worker.run();

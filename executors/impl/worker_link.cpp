@@ -7,6 +7,7 @@
 #include <chrono>
 #include <ctime>
 #include <linux/futex.h>
+#include <sched.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <system_error>
@@ -65,6 +66,16 @@ void worker_link::wait_until(There there) {
             lookout_.slept_briefly();
         return;
     }
+}
+
+bool worker_link::first_comes_soon() const noexcept {
+    const auto until = std::chrono::steady_clock::now() + std::chrono::microseconds(200);
+    do {
+        if (lanes_.tasks[0].word.is_full())
+            return true;
+        ::sched_yield(); // the pool may have been woken where we run
+    } while (std::chrono::steady_clock::now() < until);
+    return false;
 }
 
 worker_link::message worker_link::receive() {

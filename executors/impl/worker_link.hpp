@@ -34,6 +34,9 @@ public:
     /// large messages.
     worker_link(int tasks, int memory, int blocks, const block_bounds& bounds);
 
+    /// Looks out for the very first frame for about as long as the pool needs to send one after it
+    /// was told that we are there.
+    [[nodiscard]] bool first_comes_soon() const noexcept;
     /// Waits for the next frame from the pool.
     [[nodiscard]] message receive();
     /// For the payload of a frame.

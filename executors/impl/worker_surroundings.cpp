@@ -96,6 +96,12 @@ block_bounds block_bounds_here() noexcept {
     return s == nullptr ? block_bounds() : block_bounds{s->most_in_blocks, s->kept_in_blocks};
 }
 
+bool gate_shuts_out_nothing() noexcept {
+    const worker_surroundings* s = worker_gate.surroundings;
+    return s == nullptr ||
+           (s->open_files == 0 && s->cpu_seconds == 0 && s->memory == 0 && s->filter.empty());
+}
+
 void close_gate() {
     const worker_surroundings* s = worker_gate.surroundings;
     if (s == nullptr)

@@ -42,5 +42,7 @@ void close_gate();
 [[nodiscard]] bool gate_is_closed() noexcept;
 /// What large results may take, of a worker whose gate is set.
 [[nodiscard]] block_bounds block_bounds_here() noexcept;
+/// Whether there is neither limit nor filter.
+[[nodiscard]] bool gate_shuts_out_nothing() noexcept;
 
 } // namespace weft::detail
