@@ -6,6 +6,8 @@
 // environment; then it must be done within 30 seconds.
 #include <weft/executors/process_pool.hpp>
 
+#include "support/sanitizer.hpp"
+
 #include <weft/executors/isolate_buffer.hpp>
 #include <weft/ipc/error.hpp>
 #include <weft/runtime/error.hpp>
@@ -271,11 +273,7 @@ task<> kill_now_and_then(process_pool& pool, killing_spree& s, unsigned seed) {
     }
 }
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr int storm_size = 400; // a worker takes much longer to start
-#else
-constexpr int storm_size = 3000;
-#endif
+constexpr int storm_size = tests::sanitized ? 400 : 3000; // a worker takes much longer to start
 
 unsigned kills_wanted() {
     if (const char* n = std::getenv("WEFT_TEST_KILLS"))

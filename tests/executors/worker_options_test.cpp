@@ -2,6 +2,7 @@
 // How workers come into being, in which surroundings, and what is known of their end.
 #include "support/io.hpp"
 #include "support/report.hpp"
+#include "support/sanitizer.hpp"
 
 #include <weft/executors/error.hpp>
 #include <weft/executors/impl/oom_watch.hpp>
@@ -41,18 +42,6 @@ namespace {
 using namespace weft;
 using namespace weft::ipc;
 using namespace std::chrono_literals;
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool sanitized = true;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-constexpr bool sanitized = true;
-#else
-constexpr bool sanitized = false;
-#endif
-#else
-constexpr bool sanitized = false;
-#endif
 
 // --- What workers do -----------------------------------------------------------------------------
 
@@ -395,13 +384,13 @@ TEST_CASE("process_pool: what exceeds a limit is an error of the task, or the en
             worker_options w;
             w.limits.open_files = 64;
             w.limits.cpu_time = 1s;
-            if (!sanitized)
+            if (!tests::sanitized)
                 w.limits.memory = std::uint64_t{1} << 30;
             process_pool pool({.workers = 1, .start = m, .worker = w});
             auto ids = co_await pool.call(fn<&pid_and_parent>);
             const int number = co_await pool.call(fn<&open_until_it_fails>);
             CHECK(number == EMFILE);
-            if (!sanitized) {
+            if (!tests::sanitized) {
                 auto much = std::uint64_t{2} << 30;
                 co_await error_of<std::bad_alloc>(pool.call(fn<&fill>, much));
                 auto little = co_await pool.call(fn<&fill>, std::uint64_t{1} << 20);
@@ -423,7 +412,7 @@ TEST_CASE("process_pool: what exceeds a limit is an error of the task, or the en
 
 TEST_CASE("process_pool: arguments that a worker has no memory for fail their task, and no worker",
           "[P16]") {
-    if (sanitized)
+    if (tests::sanitized)
         tests::skip("a sanitizer takes more address space than can be limited");
     else
         run([]() -> task<> {
@@ -518,7 +507,7 @@ TEST_CASE("process_pool: a filter lets no listed system call through, in no thre
 
 TEST_CASE("process_pool: a worker that may make no system call of its own computes all the same") {
     const methods_here methods;
-    if (sanitized)
+    if (tests::sanitized)
         tests::skip("a sanitizer makes system calls of its own");
     else
         run([](std::vector<start_method> methods_list) -> task<> {

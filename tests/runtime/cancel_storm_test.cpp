@@ -3,11 +3,14 @@
 #include <weft/runtime/cancellation.hpp>
 
 #include "support/io.hpp"
+#include "support/sanitizer.hpp"
 #include "sync/patience.hpp"
 
 #include <weft/runtime/receiver.hpp>
 #include <weft/runtime/spawn.hpp>
 #include <weft/runtime/unix_socket.hpp>
+
+#include <catch2/catch.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -21,20 +24,9 @@
 using namespace weft;
 using namespace weft::tests;
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define WEFT_STORM_ROUNDS 10'000
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define WEFT_STORM_ROUNDS 10'000
-#endif
-#endif
-#ifndef WEFT_STORM_ROUNDS
-#define WEFT_STORM_ROUNDS 100'000
-#endif
-
 namespace {
 
-constexpr unsigned rounds = WEFT_STORM_ROUNDS;
+constexpr unsigned rounds = sanitized ? 10'000 : 100'000;
 
 // Does a thing once for each time that it is asked to, on a thread of its own.
 template <class Action>

@@ -6,6 +6,7 @@
 #include "support/heap_count.hpp"
 #include "support/io.hpp"
 #include "support/report.hpp"
+#include "support/sanitizer.hpp"
 #include "sync/patience.hpp"
 
 #include <weft/runtime/cancellation.hpp>
@@ -294,17 +295,7 @@ TEST_CASE("futex: plain threads wait, and are woken by one another") {
 
 namespace {
 // The thread sanitizer ends a child of a program with threads that makes a thread of its own.
-#if defined(__SANITIZE_THREAD__)
-constexpr bool children_may_have_threads = false;
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-constexpr bool children_may_have_threads = false;
-#else
-constexpr bool children_may_have_threads = true;
-#endif
-#else
-constexpr bool children_may_have_threads = true;
-#endif
+constexpr bool children_may_have_threads = !tests::thread_sanitizer;
 } // namespace
 
 TEST_CASE("futex: a kernel that doesn't know the ring's operation has a thread wait for it",
