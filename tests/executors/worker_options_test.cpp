@@ -3,6 +3,7 @@
 #include "support/io.hpp"
 #include "support/report.hpp"
 #include "support/sanitizer.hpp"
+#include "sync/patience.hpp"
 
 #include <weft/executors/error.hpp>
 #include <weft/executors/impl/oom_watch.hpp>
@@ -671,11 +672,11 @@ TEST_CASE("process_pool: whoever reads our standard error slowly holds up only w
             const int sum = co_await pool.call(fn<&plus>, i, 1);
             CHECK(sum == i + 1);
         }
-        // It has begun, or is about to.
-        while (std::ranges::count_if(pool.statistics().workers, [](const auto& w) {
-                   return w.is == process_pool_statistics::state::running;
-               }) != 1)
-            co_await sleep_for(1ms);
+        co_await tests::until([&] { // it has begun, or is about to
+            return std::ranges::count_if(pool.statistics().workers, [](const auto& w) {
+                       return w.is == process_pool_statistics::state::running;
+                   }) == 1;
+        });
         std::string got;
         std::vector<char> buffer(65536);
         while (got.size() != much.size()) {
