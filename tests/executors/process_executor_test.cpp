@@ -483,6 +483,27 @@ TEST_CASE("process_pool: a look at its workers shows what each does, and waits f
     }());
 }
 
+TEST_CASE(
+    "process_pool: a worker whose first function was a plain one can be asked about its second") {
+    run([]() -> task<> {
+        weft::tests::temp_dir dir;
+        process_pool pool({.workers = 1});
+        co_await pool.call(fn<&what_the_program_set>);
+        const std::string sign = dir.path("compute");
+        auto computes = spawn(pool.call({.stop_grace = 0s}, fn<&compute>, sign));
+        co_await eventually([&] { return ::access(sign.c_str(), F_OK) == 0; });
+        process_pool_statistics s;
+        const time_point end = now() + 10s;
+        do {
+            s = co_await pool.inspect(200ms);
+        } while (!s.workers.at(0).answered && now() < end);
+        CHECK(s.workers.at(0).answered);
+        CHECK(s.workers.at(0).function == "compute");
+        computes.cancel();
+        co_await pool.shutdown();
+    }());
+}
+
 TEST_CASE("function_name: is what people call a function") {
     auto name = [](auto f) { return detail::function_name(typeid(f).name()); };
     CHECK(name(fn<&touch>) == "touch");
