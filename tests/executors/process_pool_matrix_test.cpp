@@ -136,23 +136,25 @@ std::vector<std::uint64_t> large_while(fault f, int microseconds) {
     }).detach();
     return std::vector<std::uint64_t>(1'000'000, 5);
 }
-int later(fault f) {
-    std::thread([f] {
-        ::poll(nullptr, 0, 2);
-        commit_alone(f);
-    }).detach();
-    return ::getpid();
-}
 fault at_exit;
 void when_quitting(fault f) {
     at_exit = f;
     std::atexit([] { commit_alone(at_exit); });
 }
-// Once a file is there.
-void when_told(const std::string& sign, fault f) {
+void wait_until_told(const std::string& sign) {
     while (::access(sign.c_str(), F_OK) != 0)
         ::poll(nullptr, 0, 1);
+}
+void when_told(const std::string& sign, fault f) {
+    wait_until_told(sign);
     commit(f);
+}
+int later_when_told(const std::string& sign, fault f) {
+    std::thread([sign, f] {
+        wait_until_told(sign);
+        commit_alone(f);
+    }).detach();
+    return ::getpid();
 }
 
 // --- What happens --------------------------------------------------------------------------------
@@ -254,9 +256,14 @@ task<> in_the_middle(start_method m, fault f, moment when, unsigned seed) {
     co_await check_that_it_goes_on(pool);
 }
 
-task<> while_idle(start_method m, fault f) {
+void tell(const std::string& sign) {
+    ::close(::open(sign.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+}
+
+task<> while_idle(start_method m, fault f, const std::string& sign) {
     process_pool pool({.workers = 1, .start = m, .worker = {.errors = worker_errors::kept}});
-    const int pid = co_await pool.call(fn<&later>, f);
+    const int pid = co_await pool.call(fn<&later_when_told>, sign, f);
+    tell(sign); // only now is it idle, however slow the answer was
     if (f == fault::stop) {
         co_await eventually([&] { return is_stopped(pid); });
         auto o = co_await outcome_within(f, pool.call(at_once, fn<&sum_up>, 1, 1));
@@ -266,6 +273,7 @@ task<> while_idle(start_method m, fault f) {
         CHECK(pool.statistics().failed == 0);
     }
     co_await check_that_it_goes_on(pool);
+    ::unlink(sign.c_str());
 }
 
 task<> at_shutdown(start_method m, fault f, const std::string& sign) {
@@ -275,7 +283,7 @@ task<> at_shutdown(start_method m, fault f, const std::string& sign) {
     auto ends = spawn(never_comes_back(f) ? as_task(pool.shutdown_for(60ms))
                                           : as_task(pool.shutdown_for(60s)));
     co_await yield();
-    ::close(::open(sign.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+    tell(sign);
     auto o = co_await outcome_of(task_of.join());
     CHECK(o == (never_comes_back(f) ? outcome::terminated : expected_of(f)));
     co_await ends.join();
@@ -315,7 +323,7 @@ task<> try_all(start_method m, moment when, const std::string& sign) {
         CAPTURE(ipc::name_of(m), name_of(when), name_of(f));
         switch (when) {
         case moment::idle:
-            co_await while_idle(m, f);
+            co_await while_idle(m, f, sign);
             break;
         case moment::shutdown:
             co_await at_shutdown(m, f, sign);
