@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Whole programs with a process pool (pool_program.cpp): one that is killed, and those that lack
 // the line in main().
+#include "support/audit.hpp"
+
 #include <weft/ipc/detail/child.hpp>
 
 #include <catch2/catch.hpp>
@@ -58,7 +60,7 @@ public:
         ::setenv("WEFT_TEST_STARTS", path_.c_str(), 1);
         ::setenv("WEFT_TEST_MODE", mode, 1);
         static int programs = 0; // the name of the last one may still be there
-        name_ = "weft-test-" + std::to_string(::getpid()) + "-" + std::to_string(++programs);
+        name_ = weft::tests::own_shared_name(std::to_string(++programs));
         ::setenv("WEFT_TEST_NAME", name_.c_str(), 1);
         ::setenv("WEFT_TEST_METHOD", std::string(method).c_str(), 1);
         std::string program = pool_program();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <weft/ipc/shared_memory.hpp>
 
+#include "support/audit.hpp"
 #include "support/io.hpp"
 
 #include <weft/ipc/connection.hpp>
@@ -19,10 +20,6 @@ namespace {
 using namespace weft;
 using namespace weft::tests;
 using ipc::shared_memory;
-
-std::string name_of(const char* what) {
-    return std::string("weft_test_") + what + std::to_string(::getpid());
-}
 
 template <class F>
 int errno_of(F f) {
@@ -65,7 +62,7 @@ TEST_CASE("shared_memory: is made once, zeroed, for this user, in the size that 
 
 TEST_CASE("shared_memory: others open it by its name, whole, and see the same bytes",
           "[SHM-03][SHM-04][SHM-09]") {
-    std::string name = name_of("open");
+    std::string name = own_shared_name("open");
     shared_memory m = shared_memory::create(100, name);
     CHECK(m.name() == name);
     CHECK(::access(("/dev/shm/" + name).c_str(), F_OK) == 0);
@@ -83,7 +80,7 @@ TEST_CASE("shared_memory: others open it by its name, whole, and see the same by
 
 TEST_CASE("shared_memory: closing is for one, unlinking for all, in any order",
           "[SHM-06][SHM-07]") {
-    std::string name = name_of("close");
+    std::string name = own_shared_name("close");
     shared_memory m = shared_memory::create(10, name);
     shared_memory same = shared_memory::open(name);
     m.close();
@@ -115,7 +112,7 @@ TEST_CASE("shared_memory: whoever opens one doesn't take its name away when it e
 
 TEST_CASE("shared_memory: more than there is is an error when it is made, and leaves no name",
           "[P16][P21]") {
-    std::string name = name_of("large");
+    std::string name = own_shared_name("large");
     constexpr std::size_t too_much = std::size_t{1} << 50;
     int e = errno_of([&] { auto m = shared_memory::create(too_much, name); });
     CHECK((e == ENOSPC || e == EFBIG || e == ENOMEM));

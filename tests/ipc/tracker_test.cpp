@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include "support/audit.hpp"
 #include "support/io.hpp"
 
 #include <weft/ipc/impl/fork_server.hpp>
@@ -35,7 +36,7 @@ bool name_exists(const std::string& name) {
 }
 std::string free_name() {
     static int n = 0;
-    return "weft_test_" + std::to_string(::getpid()) + "_" + std::to_string(++n);
+    return tests::own_shared_name(std::to_string(++n));
 }
 
 // Says which names it has made, and who its tracker is; then waits to be ended.

@@ -119,12 +119,26 @@ void look_for_children(holdings& h) {
               "/proc");
 }
 
+constexpr std::string_view own_name_begins = "weft-test-";
+
+/// Whether it comes from own_shared_name() in another process.
+bool is_of_another_test(std::string_view shared_name) {
+    return shared_name.starts_with(own_name_begins) &&
+           !shared_name.starts_with(own_shared_name(""));
+}
+
+/// The inode of a name in /dev/shm; empty if there is none, or it is another user's.
+std::string inode_of(const std::string& shared_name) {
+    struct stat st{};
+    const bool ours =
+        lstat(("/dev/shm/" + shared_name).c_str(), &st) == 0 && st.st_uid == geteuid();
+    return ours ? std::to_string(st.st_ino) : std::string();
+}
+
 void look_for_shared_names(holdings& h) {
-    each_entry("/dev/shm", [&](const std::string& name, int dir) {
-        struct stat st{};
-        // Other users' names can't be ours.
-        if (fstatat(dir, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_uid == geteuid())
-            h.shared_names[name] = std::to_string(st.st_ino);
+    each_entry("/dev/shm", [&](const std::string& name, int) {
+        if (std::string inode = inode_of(name); !inode.empty() && !is_of_another_test(name))
+            h.shared_names[name] = std::move(inode);
     });
 }
 
@@ -171,7 +185,9 @@ std::vector<std::string> differences(const holdings& before, const holdings& now
     }
     for (const auto& [name, inode] : now.shared_names) {
         auto old = before.shared_names.find(name);
-        if ((old == before.shared_names.end() || old->second != inode) && !is_used_elsewhere(name))
+        // Whoever used it may have removed it while we asked.
+        if ((old == before.shared_names.end() || old->second != inode) &&
+            !is_used_elsewhere(name) && inode_of(name) == inode)
             all.push_back("/dev/shm/" + name + " is left");
     }
     return all;
@@ -228,6 +244,10 @@ std::vector<std::string> left_over(const holdings& before, std::chrono::millisec
             return all;
         std::this_thread::sleep_for(pause);
     }
+}
+
+std::string own_shared_name(std::string_view what) {
+    return std::string(own_name_begins) + std::to_string(getpid()) + "-" + std::string(what);
 }
 
 void accept_current_state() { baseline = look(); }

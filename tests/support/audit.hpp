@@ -48,7 +48,11 @@ holdings look();
 /// each. The kernel may take until `bound` to let go of things (an exiting thread, a reaped child):
 /// asks again until nothing is left, or that has passed.
 std::vector<std::string> left_over(const holdings& before,
-                                   std::chrono::milliseconds bound = std::chrono::seconds(2));
+                                   std::chrono::milliseconds bound = std::chrono::seconds(20));
+
+/// A name for shared memory that tells whose it is: tests run side by side, and a process that was
+/// killed holds its names no longer, which stay until its tracker has removed them.
+std::string own_shared_name(std::string_view what);
 
 /// What is there now is what the running test case may leave behind.
 void accept_current_state();

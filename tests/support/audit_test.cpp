@@ -140,7 +140,7 @@ TEST_CASE("audit: finds a child that runs, and one that nobody has reaped") {
 }
 
 TEST_CASE("audit: finds a name in shared memory, unless another process uses it") {
-    const std::string name = "weft-audit-test-" + std::to_string(getpid());
+    const std::string name = weft::tests::own_shared_name("audit");
     auto before = look();
     int fd = shm_open(name.c_str(), O_CREAT | O_EXCL | O_RDWR, 0600);
     REQUIRE(fd >= 0);
@@ -157,6 +157,14 @@ TEST_CASE("audit: finds a name in shared memory, unless another process uses it"
 
     REQUIRE(shm_unlink(name.c_str()) == 0);
     CHECK(left_over(before, 0ms).empty());
+
+    // Another test's, whose process was killed.
+    const std::string foreign = "weft-test-1-foreign";
+    fd = shm_open(foreign.c_str(), O_CREAT | O_RDWR, 0600);
+    REQUIRE(fd >= 0);
+    close(fd);
+    CHECK(left_over(before, 0ms).empty());
+    REQUIRE(shm_unlink(foreign.c_str()) == 0);
 }
 
 TEST_CASE("audit: waits a moment for what ends on its own") {
