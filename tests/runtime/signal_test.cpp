@@ -106,10 +106,9 @@ TEST_CASE("signal: a handler of the program that interrupts the loop disturbs no
         auto ends = co_await tcp_pair();
         itimerval every{{0, 500}, {0, 500}};
         ::setitimer(ITIMER_REAL, &every, nullptr);
-        time_point start = now();
         std::byte into[16];
         int rounds = 0;
-        while (now() - start < 50ms) {
+        while (rounds < 20 || calls < 20) {
             co_await ends.first.write_all(as_bytes("x"));
             co_await sleep_for(1ms);
             co_await ends.second.read_some(into);
@@ -117,11 +116,9 @@ TEST_CASE("signal: a handler of the program that interrupts the loop disturbs no
         }
         itimerval stopped{};
         ::setitimer(ITIMER_REAL, &stopped, nullptr);
-        CHECK(rounds > 1);
     };
-    run_within(10s, interrupted());
+    run_within(30s, interrupted());
     REQUIRE(::sigaction(SIGALRM, &before, nullptr) == 0);
-    CHECK(calls > 10);
 }
 
 TEST_CASE("signal: what can't be waited for is refused") {
