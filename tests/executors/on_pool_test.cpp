@@ -102,9 +102,12 @@ task<> await_in_place() {
 
 task<std::thread::id> this_thread() { co_return std::this_thread::get_id(); }
 
+// Far beyond what anything takes that isn't broken, also with sanitizers on a busy machine.
+constexpr auto patience = 40s;
+
 template <class Condition>
 task<> eventually(Condition condition) {
-    time_point end = now() + 10s;
+    time_point end = now() + patience;
     while (!condition()) {
         REQUIRE(now() < end);
         co_await sleep_for(1ms);
@@ -122,12 +125,14 @@ task<> fails_with(A a) {
     CHECK(failed);
 }
 
-// Computes until it is stopped, or for ten seconds.
+// Computes until it is stopped, or for so long that it counts as never.
+std::atomic<int> never_stopped{0};
 task<> compute(std::atomic<int>& begun) {
     ++begun;
-    auto end = std::chrono::steady_clock::now() + 10s;
+    auto end = std::chrono::steady_clock::now() + patience;
     while (std::chrono::steady_clock::now() < end)
         co_await checkpoint();
+    ++never_stopped;
 }
 
 task<> wait_for(event& e, std::atomic<int>& begun) {
@@ -204,7 +209,7 @@ TEST_CASE("on_pool: children run on other threads, and the parent goes on when a
         std::atomic<int> here{0};
         auto meet = [](std::atomic<int>& n) -> task<std::thread::id> {
             ++n;
-            auto end = std::chrono::steady_clock::now() + 10s;
+            auto end = std::chrono::steady_clock::now() + patience;
             while (n.load() < 3 && std::chrono::steady_clock::now() < end)
                 std::this_thread::yield();
             co_return std::this_thread::get_id();
@@ -242,7 +247,7 @@ TEST_CASE("on_pool: the first error comes out when all have ended, and stops the
         thread_pool pool({.threads = 2});
         std::atomic<int> begun{0}, alive{0};
         auto fail = [](std::atomic<int>& others) -> task<> {
-            auto end = std::chrono::steady_clock::now() + 10s;
+            auto end = std::chrono::steady_clock::now() + patience;
             while (others.load() == 0 && std::chrono::steady_clock::now() < end)
                 std::this_thread::yield();
             throw std::out_of_range("x");
@@ -353,7 +358,7 @@ TEST_CASE(
     "[T-LOCAL-04]") {
     struct moving {
         static task<> stays(std::atomic<bool>& stolen) {
-            time_point end = now() + 10s;
+            time_point end = now() + patience;
             while (!stolen && now() < end)
                 std::this_thread::yield();
             co_return;
@@ -452,7 +457,7 @@ TEST_CASE("on_pool: the children of all scopes run on the pool's threads, at onc
         std::atomic<int> here{0};
         task<int> come(int wanted) {
             ++here;
-            time_point end = now() + 10s;
+            time_point end = now() + patience;
             while (here < wanted && now() < end)
                 std::this_thread::yield();
             co_return here < wanted ? 0 : 1;
@@ -507,7 +512,7 @@ TEST_CASE("on_pool: a scope's first end stops those that compute, also on its ow
             co_await compute(count);
         };
         auto quick = [](std::atomic<int>& others, bool fails) -> task<int> {
-            time_point end = now() + 10s;
+            time_point end = now() + patience;
             while (others == 0 && now() < end)
                 std::this_thread::yield();
             if (fails)
@@ -533,7 +538,6 @@ TEST_CASE("on_pool: a scope's first end stops those that compute, also on its ow
         auto late = [](auto& s, std::atomic<int>& n, std::atomic<int>& left) -> task<> {
             co_await with_timeout(1ms, when_all(s(n, left), s(n, left), s(n, left)));
         };
-        time_point start = now();
         for (int i = 0; i < 20; ++i) {
             begun = 0;
             int seven = co_await on(pool, races(slow, quick, begun, alive, i % 2 == 0));
@@ -545,7 +549,7 @@ TEST_CASE("on_pool: a scope's first end stops those that compute, also on its ow
             co_await fails_with<timeout_error>(on(pool, late(slow, begun, alive)));
             CHECK(alive == 0);
         }
-        CHECK(now() - start < 9s); // what computes would have ended by itself
+        CHECK(never_stopped == 0);
     }());
 }
 
@@ -666,9 +670,10 @@ TEST_CASE("on_pool: what its tasks wait for can be seen, on each thread") {
         CHECK(text.find("on_pool_test.cpp") != text.npos);
         unset.set();
         co_await t.join();
-        auto idle = capture_tasks(pool);
-        for (const task_tree& thread : idle)
-            CHECK(thread.tasks.empty());
+        co_await eventually([&] { // that is, as soon as the child's thread has swept
+            auto idle = [](const task_tree& thread) { return thread.tasks.empty(); };
+            return std::ranges::all_of(capture_tasks(pool), idle);
+        });
         co_await pool.shutdown();
         CHECK(capture_tasks(pool).empty());
     }());

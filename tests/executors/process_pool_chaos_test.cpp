@@ -159,17 +159,31 @@ task<> counted(process_pool& pool, unsigned seed, counts& c) {
     }
 }
 
-// Kills and stops workers until it is stopped itself.
+// Kills and stops workers until it is stopped itself. Where they take long to start it gives them
+// the time to get something done in between, or none would ever come to it.
 task<> killer(process_pool& pool, unsigned seed) {
     std::mt19937 random(seed);
+    std::set<int> stopped;
+    auto all_stopped = [&] {
+        auto is_stopped = [&](const auto& w) { return stopped.contains(w.pid); };
+        return std::ranges::all_of(pool.statistics().workers, is_stopped);
+    };
     while (true) {
         auto s = pool.statistics();
         if (!s.workers.empty()) {
             // The pool reaps on this loop, so the pid can't be somebody else's yet.
+            const int pid = s.workers[random() % s.workers.size()].pid;
             const int signals[] = {SIGKILL, SIGKILL, SIGTERM, SIGSTOP};
-            ::kill(s.workers[random() % s.workers.size()].pid, signals[random() % 4]);
+            const int signal = signals[random() % 4];
+            ::kill(pid, signal);
+            if (signal == SIGSTOP)
+                stopped.insert(pid);
         }
+        const auto done = s.done;
         co_await sleep_for(std::chrono::milliseconds(1 + random() % 20));
+        const time_point end = now() + 1s; // what they have may wait for one that is stopped
+        while (pool.statistics().done == done && !all_stopped() && now() < end)
+            co_await sleep_for(1ms);
     }
 }
 
@@ -315,7 +329,7 @@ TEST_CASE("process_pool: in a storm of deaths and stops each task has the one ri
             ::kill(w.pid, SIGKILL);
         for (int i = 0; i != 100; ++i) {
             auto sum =
-                co_await with_timeout(10s, pool.call({.retry = 10}, fn<&add_slowly>, i, 1, 0));
+                co_await with_timeout(60s, pool.call({.retry = 10}, fn<&add_slowly>, i, 1, 0));
             CHECK(sum == i + 1);
         }
         co_await pool.shutdown();

@@ -123,9 +123,23 @@ int until_stopped(std::stop_token stop, int answer) {
 }
 // A function says by a file that it runs.
 void show(const std::string& sign) { ::close(::open(sign.c_str(), O_CREAT | O_WRONLY, 0600)); }
+bool is_shown(const std::string& sign) { return ::access(sign.c_str(), F_OK) == 0; }
 int slow(const std::string& sign, int n) {
     show(sign);
     ::poll(nullptr, 0, 100);
+    return n;
+}
+// Has its worker until somebody else shows the sign.
+int hold(const std::string& sign, int n) {
+    while (!is_shown(sign))
+        ::poll(nullptr, 0, 1);
+    return n;
+}
+// Goes on for longer than it may.
+int exceed(const std::string& sign, int n) {
+    show(sign);
+    while (now() <= current_deadline())
+        ::poll(nullptr, 0, 1);
     return n;
 }
 void until_stopped_then_fail(std::stop_token stop, const std::string& sign, bool politely) {
@@ -135,10 +149,12 @@ void until_stopped_then_fail(std::stop_token stop, const std::string& sign, bool
         throw cancelled_error();
     throw own_error("in the middle");
 }
-// Leaves a process behind that holds the worker's end of the channel, and dies.
-void die_with_heir() {
+// Leaves a process behind that holds the worker's end of the channel while the sign is there, and
+// dies.
+void die_with_heir(const std::string& sign) {
     if (::fork() == 0) {
-        ::poll(nullptr, 0, 3000);
+        while (::access(sign.c_str(), F_OK) == 0)
+            ::poll(nullptr, 0, 1);
         ::_exit(0);
     }
     die_by(SIGKILL);
@@ -185,7 +201,7 @@ bool lies_in_shared_memory(std::span<const std::uint64_t> v) {
     return false;
 }
 std::uint64_t checksum_once_dead(const std::string& mark, std::span<const std::uint64_t> v) {
-    if (::access(mark.c_str(), F_OK) == 0)
+    if (is_shown(mark))
         return std::accumulate(v.begin(), v.end(), std::uint64_t{0});
     show(mark);
     die_by(SIGKILL);
@@ -202,10 +218,13 @@ int leak_all_descriptors() {
 
 using state = process_pool_statistics::state;
 
-// Waits for a condition, for ten seconds at most.
+// Far beyond what anything takes that isn't broken, also with sanitizers on a busy machine.
+constexpr auto patience = 40s;
+
+// Waits for a condition.
 template <class Condition>
 task<> eventually(Condition condition) {
-    time_point end = now() + 10s;
+    time_point end = now() + patience;
     while (!condition()) {
         REQUIRE(now() < end);
         co_await sleep_for(1ms);
@@ -224,7 +243,7 @@ task<> some_running(const process_pool& pool, std::size_t n) {
     co_await eventually([&] { return count(pool, state::running) == n; });
 }
 task<> is_there(const std::string& file) {
-    co_await eventually([&] { return ::access(file.c_str(), F_OK) == 0; });
+    co_await eventually([&] { return is_shown(file); });
 }
 
 // Awaits what must throw an E, and gives it.
@@ -370,9 +389,10 @@ TEST_CASE("process_pool: large messages are written once and read in place, with
         const auto v = count_to(200'000);
         const std::uint64_t sum = checksum(v);
         process_pool pool({.workers = 2, .message_memory = 16 << 20});
-        const bool in_place = co_await pool.call(fn<&lies_in_shared_memory>, v);
-        CHECK(in_place);
+        auto call = pool.submit(fn<&lies_in_shared_memory>, v);
         CHECK(pool.statistics().message_memory > v.size() * 8);
+        const bool in_place = co_await std::move(call);
+        CHECK(in_place);
         // Many at once, of which not all have room.
         std::vector<future<std::uint64_t>> all;
         for (int i = 0; i != 30; ++i)
@@ -395,12 +415,19 @@ TEST_CASE("process_pool: large messages are written once and read in place, with
 TEST_CASE("process_pool: what large messages took goes back when they stop coming", "[P5]") {
     run([]() -> task<> {
         process_pool pool({.workers = 1});
-        auto v = co_await pool.call(fn<&count_to>, 200'000u);
-        const int worker = pool.statistics().workers[0].pid;
-        CHECK(blocks_of(worker) == 2);
-        const bool in_place = co_await pool.call(fn<&lies_in_shared_memory>, v);
-        CHECK(in_place);
-        CHECK(blocks_of(worker) == 3);
+        const int worker = co_await pool.call(fn<&own_pid>);
+        std::vector<std::uint64_t> v;
+        // Who is held up for half a second in between is too late to see them.
+        std::size_t with_result = 0, with_both = 0;
+        for (int tries = 0; with_both != 3 && tries != 50; ++tries) {
+            v = co_await pool.call(fn<&count_to>, 200'000u);
+            with_result = std::max(with_result, blocks_of(worker));
+            const bool in_place = co_await pool.call(fn<&lies_in_shared_memory>, v);
+            CHECK(in_place);
+            with_both = std::max(with_both, blocks_of(worker));
+        }
+        CHECK(with_result >= 2); // 3, if that of a call before was still there
+        CHECK(with_both == 3);
         // The caller's stays mapped there, without pages.
         co_await eventually(
             [&] { return pool.statistics().message_memory == 0 && blocks_of(worker) == 2; });
@@ -434,7 +461,7 @@ TEST_CASE("process_pool: without descriptors large messages go another way, or f
         CHECK_THROWS_AS(again.value(), std::system_error);
         auto came = co_await pool.call(fn<&count_to>, 200'000u);
         CHECK(came == v);
-        CHECK(blocks_of(worker) == 2); // those that didn't come are gone
+        CHECK(blocks_of(worker) <= 2); // those that didn't come are gone
 
         const int leaked = co_await pool.call(fn<&leak_all_descriptors>);
         CHECK(leaked > 0);
@@ -596,8 +623,10 @@ TEST_CASE("process_pool: a future runs when a worker has it, and before that it 
 TEST_CASE("process_pool: shutdown chooses what becomes of futures that wait", "[CF-EXE-06]") {
     run([]() -> task<> {
         process_pool pool({.workers = 1});
-        future<int> runs = pool.submit(fn<&slow>, "/dev/null", 5);
-        co_await eventually([&] { return runs.running(); });
+        weft::tests::temp_dir dir;
+        const std::string go_on = dir.path("go on");
+        future<int> runs = pool.submit(fn<&hold>, go_on, 5);
+        co_await some_running(pool, 1);
         future<int> waits = pool.submit(fn<&add>, 1, 1);
         auto awaited = spawn(pool.call(fn<&add>, 2, 2)); // is accepted, and no future
         co_await eventually([&] { return pool.statistics().queued == 2; });
@@ -605,6 +634,7 @@ TEST_CASE("process_pool: shutdown chooses what becomes of futures that wait", "[
         co_await waits.wait();
         CHECK(waits.cancelled());
         CHECK_FALSE(runs.done());
+        show(go_on);
         auto four = co_await awaited.join();
         CHECK(four == 4);
         co_await pool.shutdown(shutdown_options());
@@ -629,8 +659,17 @@ TEST_CASE("process_pool: futures that are cancelled at random have one outcome e
     run([](unsigned s) -> task<> {
         std::mt19937 random(s);
         process_pool pool({.workers = 2});
+        // Nobody has time for the first half, so enough can be cancelled, however slow we are.
+        weft::tests::temp_dir dir;
+        const std::string go_on = dir.path("go on");
+        std::vector<future<int>> held;
+        for (int i = 0; i != 2; ++i)
+            held.push_back(pool.submit(fn<&hold>, go_on, i));
+        co_await some_running(pool, 2);
         std::vector<future<int>> all;
         for (int i = 0; i != 2000; ++i) {
+            if (i == 1000)
+                show(go_on);
             all.push_back(pool.submit(fn<&add>, i, 0));
             if (random() % 3 == 0)
                 all[random() % all.size()].cancel();
@@ -651,6 +690,8 @@ TEST_CASE("process_pool: futures that are cancelled at random have one outcome e
         CHECK(right + cancelled == 2000);
         CHECK(right > 500);
         CHECK(cancelled > 100);
+        for (future<int>& f : held)
+            co_await f.wait();
         co_await pool.shutdown();
     }(seed));
 }
@@ -783,17 +824,21 @@ TEST_CASE("process_pool: a worker goes home after so many tasks, and no task is 
 TEST_CASE("process_pool: workers come on demand, are reused, and go when they are idle",
           "[CF-PPE-06]") {
     run([]() -> task<> {
-        process_pool pool({.workers = 3, .min_workers = 0, .idle_timeout = 50ms});
+        process_pool pool({.workers = 3, .min_workers = 0});
         co_await sleep_for(1ms);
         CHECK(pool.statistics().workers.empty());
         int first = co_await pool.call(fn<&own_pid>);
         int second = co_await pool.call(fn<&own_pid>);
         CHECK(first == second);
-        CHECK(pool.statistics().workers.size() <= 1);
-        co_await eventually([&] { return pool.statistics().workers.empty(); });
-        int third = co_await pool.call(fn<&own_pid>);
-        CHECK(third != first);
+        CHECK(pool.statistics().workers.size() == 1);
         co_await pool.shutdown();
+
+        process_pool brief({.workers = 3, .min_workers = 0, .idle_timeout = 20ms});
+        first = co_await brief.call(fn<&own_pid>);
+        co_await eventually([&] { return brief.statistics().workers.empty(); });
+        second = co_await brief.call(fn<&own_pid>);
+        CHECK(first != second);
+        co_await brief.shutdown();
     }());
 }
 
@@ -802,18 +847,22 @@ TEST_CASE("process_pool: urgent tasks come first") {
         process_pool pool({.workers = 1});
         int zero = co_await pool.call(fn<&next_number>);
         CHECK(zero == 1);
-        auto slow_one = spawn(pool.call(fn<&slow>, "/dev/null", 1));
+        weft::tests::temp_dir dir;
+        const std::string go_on = dir.path("go on");
+        auto busy = spawn(pool.call(fn<&hold>, go_on, 1));
         co_await some_running(pool, 1);
         auto low = spawn(pool.call({.priority = task_priority::low}, fn<&next_number>));
         auto normal = spawn(pool.call(fn<&next_number>));
         auto high = spawn(pool.call({.priority = task_priority::high}, fn<&next_number>));
+        co_await eventually([&] { return pool.statistics().queued == 3; });
+        show(go_on);
         int h = co_await high.join();
         int n = co_await normal.join();
         int l = co_await low.join();
         CHECK(h == 2);
         CHECK(n == 3);
         CHECK(l == 4);
-        co_await slow_one.join();
+        co_await busy.join();
     }());
 }
 
@@ -842,7 +891,7 @@ TEST_CASE("process_pool: a worker that dies in the middle fails what it held and
         for (int signal : {SIGKILL, SIGTERM, SIGSEGV}) {
             time_point start = now();
             auto lost = co_await error_of<worker_lost>(pool.call(fn<&die_by>, signal));
-            CHECK(now() - start < 1s);
+            CHECK(now() - start < patience);
             CHECK(lost.pid() != 0);
             CHECK(lost.status().signal() == signal);
             CHECK_FALSE(is_alive(lost.pid()));
@@ -917,9 +966,12 @@ TEST_CASE("process_pool: a death is seen although another process holds the work
     run([]() -> task<> {
         process_pool pool({.workers = 1});
         co_await pool.call(fn<&own_pid>);
+        weft::tests::temp_dir dir;
+        const std::string stay = dir.path("stay");
+        show(stay);
         time_point start = now();
-        co_await error_of<worker_lost>(pool.call(fn<&die_with_heir>));
-        CHECK(now() - start < 1s);
+        co_await error_of<worker_lost>(pool.call(fn<&die_with_heir>, stay)); // who is still there
+        CHECK(now() - start < patience);
         auto two = co_await pool.call(fn<&add>, 1, 1);
         CHECK(two == 2);
     }());
@@ -951,7 +1003,7 @@ TEST_CASE("process_pool: a task that may be retried survives its worker", "[P8]"
 
 TEST_CASE("process_pool: deaths without end break it, and everybody learns why", "[P9]") {
     run([]() -> task<> {
-        process_pool pool({.workers = 1});
+        process_pool pool({.workers = 1, .deaths_within = 1h});
         for (int i = 0; i != 4; ++i)
             co_await error_of<worker_lost>(pool.call(fn<&die_by>, SIGKILL));
         auto held = spawn(pool.call(fn<&die_by>, SIGKILL));
@@ -973,9 +1025,8 @@ TEST_CASE("process_pool: a queued task that is stopped is withdrawn at once") {
         process_pool pool({.workers = 1});
         auto busy = spawn(pool.call({.stop_grace = 0s}, fn<&hang>));
         co_await some_running(pool, 1);
-        time_point start = now();
+        // It would wait for ever.
         co_await error_of<timeout_error>(with_timeout(10ms, pool.call(fn<&next_number>)));
-        CHECK(now() - start < 1s);
         CHECK(pool.statistics().queued == 0);
         busy.cancel();
         co_await error_of<cancelled_error>(busy.join());
@@ -1002,11 +1053,13 @@ TEST_CASE("process_pool: after the grace a worker that doesn't stop is killed an
         process_pool pool({.workers = 1});
         auto stops = [&](auto function) -> task<> {
             int pid = co_await pool.call(fn<&own_pid>);
+            auto busy = spawn(pool.call({.stop_grace = 100ms}, function));
+            co_await some_running(pool, 1);
             time_point start = now();
-            co_await error_of<timeout_error>(
-                with_timeout(20ms, pool.call({.stop_grace = 100ms}, function)));
-            CHECK(now() - start >= 120ms);
-            CHECK(now() - start < 1s + 120ms);
+            busy.cancel();
+            co_await error_of<cancelled_error>(busy.join());
+            CHECK(now() - start >= 100ms);
+            CHECK(now() - start < patience);
             CHECK_FALSE(is_alive(pid)); // who asked has waited until it was gone
             auto next = co_await pool.call(fn<&own_pid>);
             CHECK(next != pid);
@@ -1030,21 +1083,33 @@ TEST_CASE("process_pool: a task has a deadline, with which it ends whatever it d
         auto same = co_await pool.call(fn<&own_pid>);
         CHECK(same == pid);
         // One that waits fails where it is, and never runs.
-        future<> hangs =
-            pool.submit({.stop_grace = 50ms, .deadline = now() + 200ms}, fn<&hang_deaf>);
+        const std::string go_on = dir.path("go on");
+        future<int> holds = pool.submit(fn<&hold>, go_on, 1);
+        co_await some_running(pool, 1);
         future<int> waits = pool.submit({.timeout = 1ms}, fn<&next_number>);
         co_await error_of<timeout_error>(std::move(waits));
         co_await error_of<timeout_error>(pool.call({.deadline = now()}, fn<&next_number>));
-        // One that doesn't stop loses its worker.
-        co_await error_of<timeout_error>(std::move(hangs));
-        CHECK_FALSE(is_alive(pid));
+        show(go_on);
+        co_await std::move(holds);
+        // A slow machine needs more than one try until a function runs when its deadline comes. One
+        // that doesn't stop loses its worker.
+        for (auto most = 20ms; is_alive(pid); most *= 2) {
+            REQUIRE(most < patience);
+            co_await error_of<timeout_error>(
+                pool.submit({.stop_grace = 50ms, .timeout = most}, fn<&hang_deaf>));
+        }
         auto first = co_await pool.call({.timeout = 1h}, fn<&next_number>);
         CHECK(first == 1);
-        CHECK(pool.statistics().respawned == 1);
         // What an unstoppable function gives within the grace counts.
-        auto five = co_await pool.call({.stop_grace = 30s, .timeout = 10ms}, fn<&slow>,
-                                       dir.path("slow"), 5);
-        CHECK(five == 5);
+        const std::string runs = dir.path("runs");
+        result<int> five;
+        for (auto most = 10ms; !is_shown(runs); most *= 2) {
+            REQUIRE(most < patience);
+            five = co_await as_result(
+                pool.call({.stop_grace = patience, .timeout = most}, fn<&exceed>, runs, 5));
+        }
+        CHECK(five.value() == 5);
+        CHECK(pool.statistics().respawned == 1);
     }());
 }
 
@@ -1121,7 +1186,7 @@ TEST_CASE("process_pool: shutdown with a deadline ends whatever runs", "[P10]") 
         co_await eventually([&] { return pool.statistics().queued == 1; });
         time_point start = now();
         co_await pool.shutdown_for(300ms);
-        CHECK(now() - start < 1300ms);
+        CHECK(now() - start < patience);
         co_await error_of<pool_terminated>(polite.join());
         co_await error_of<pool_terminated>(deaf.join());
         co_await error_of<pool_terminated>(frozen.join());
@@ -1146,18 +1211,18 @@ TEST_CASE("process_pool: a stopped wait for the end doesn't hold the end up") {
 TEST_CASE("process_pool: what is pending when the pool is destroyed fails, and nobody waits for it",
           "[P1][P11][MP-POOL-14]") {
     run([]() -> task<> {
-        auto pool = std::make_unique<process_pool>(process_pool_options{.workers = 1});
+        auto pool =
+            std::make_unique<process_pool>(process_pool_options{.workers = 1, .stop_grace = 1h});
         auto running = spawn(pool->call(fn<&hang_deaf>));
         auto queued = spawn(pool->call(fn<&add>, 1, 1));
         co_await some_running(*pool, 1);
         auto never_awaited = pool->call(fn<&add>, 1, 1);
         time_point start = now();
         pool.reset();
-        CHECK(now() - start < 100ms);
         co_await error_of<pool_terminated>(running.join());
         co_await error_of<pool_terminated>(queued.join());
         co_await error_of<state_error>(std::move(never_awaited));
-        CHECK(now() - start < 1s);
+        CHECK(now() - start < patience);
     }());
 }
 
@@ -1169,7 +1234,7 @@ TEST_CASE("process_pool: a runtime may end before its pool", "[P23]") {
         auto lost = spawn(p->call(fn<&hang>));
         co_await some_running(*p, 1);
     }(pool));
-    CHECK(clock::now() - start < 3s);
+    CHECK(clock::now() - start < patience);
     CHECK(pool->statistics().workers.empty());
     run([](process_pool& p) -> task<> {
         co_await error_of<state_error>(p.call(fn<&add>, 1, 1));
