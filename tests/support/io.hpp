@@ -8,19 +8,24 @@
 // Threads:      the thread that runs the test. Cancellation: none. Errors: none of its own.
 // Cost:         none. Source: none.
 #pragma once
+#include <weft/runtime/descriptor.hpp>
 #include <weft/runtime/runtime.hpp>
 #include <weft/runtime/tcp.hpp>
 #include <weft/runtime/timeout.hpp>
 
+#include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
 #include <filesystem>
 #include <random>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -28,9 +33,15 @@ namespace weft::tests {
 
 using namespace std::chrono_literals;
 
+/// How many times as long as usual anything may take: $WEFT_SLOWER, as for tools/test.
+inline int slower() {
+    const char* n = std::getenv("WEFT_SLOWER");
+    return n == nullptr ? 1 : std::max(1, std::atoi(n));
+}
+
 template <class T>
 T run_within(std::chrono::seconds limit, task<T> t, const runtime_options& options = {}) {
-    return weft::run(as_task(with_timeout(limit, std::move(t))), options);
+    return weft::run(as_task(with_timeout(limit * slower(), std::move(t))), options);
 }
 
 class temp_dir {
@@ -75,6 +86,18 @@ inline std::uint64_t seed() {
     if (const char* s = std::getenv("WEFT_SEED"))
         return std::strtoull(s, nullptr, 0);
     return std::random_device{}();
+}
+
+/// An address at which nobody listens, for as long as the socket is there.
+inline socket_address unheard_address(descriptor& socket) {
+    socket.reset(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    auto any = socket_address::ipv4_loopback(0);
+    sockaddr_in at{};
+    socklen_t size = sizeof at;
+    if (::bind(socket.get(), any.data(), any.size()) != 0 ||
+        ::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&at), &size) != 0)
+        throw std::system_error(errno, std::generic_category(), "an address of nobody");
+    return socket_address::ipv4_loopback(ntohs(at.sin_port));
 }
 
 /// Both ends of a TCP connection over loopback.
