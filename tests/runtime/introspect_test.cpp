@@ -18,6 +18,7 @@
 #include <csignal>
 #include <cstdio>
 #include <string>
+#include <sys/ioctl.h>
 #include <thread>
 #include <unistd.h>
 #include <vector>
@@ -277,7 +278,7 @@ TEST_CASE("introspect: a runtime's loops answer to any thread") {
         weft::loop& home = weft::this_loop();
         bool done = false;
         std::jthread asks([&] {
-            from_outside = shows(weft::capture_tasks(r));
+            from_outside = shows(weft::capture_tasks(r, {}, 40s));
             home.post([&] { done = true; });
         });
         while (!done)
@@ -296,6 +297,12 @@ TEST_CASE("introspect: a loop that doesn't turn is not waited for", "[P2]") {
     rt.run([]() -> task<> { co_return; }()); // the answer that comes too late does no harm
 }
 
+static int bytes_in(int pipe) {
+    int n = 0;
+    ::ioctl(pipe, FIONREAD, &n);
+    return n;
+}
+
 TEST_CASE("introspect: a signal prints the tree") {
     int ends[2];
     REQUIRE(::pipe(ends) == 0);
@@ -310,9 +317,12 @@ TEST_CASE("introspect: a signal prints the tree") {
             std::fflush(stderr);
             ::dup2(p[1], STDERR_FILENO);
             ::raise(SIGUSR1);
-            co_await weft::sleep_for(5ms);
+            for (int i = 0; bytes_in(p[0]) == 0 && i != 10'000; ++i)
+                co_await weft::sleep_for(1ms);
+            const int first = bytes_in(p[0]);
             ::raise(SIGUSR2);
-            co_await weft::sleep_for(5ms);
+            for (int i = 0; bytes_in(p[0]) == first && i != 10'000; ++i)
+                co_await weft::sleep_for(1ms);
             ::dup2(before, STDERR_FILENO);
             co_await stop(std::move(dumps));
             co_await stop(std::move(of_all));

@@ -104,6 +104,7 @@ TEST_CASE("wait: what had ended before counts at once", "[AIO-GATH-05]") {
 TEST_CASE("wait: neither its deadline nor its stop touches the tasks", "[AIO-GATH-05]") {
     weft::run([]() -> task<> {
         auto handles = start({0, 1});
+        co_await handles[1].join();
         auto w =
             co_await weft::wait(handles, return_when::all_completed, weft::deadline_after(1ms));
         CHECK(w.done() == places{1});
