@@ -25,7 +25,7 @@ using ipc::detail::child;
 using ipc::detail::spawn_child;
 using namespace std::chrono_literals;
 
-constexpr auto bound = 10'000ms;
+constexpr auto bound = 40'000ms;
 
 bool becomes_readable(int fd, std::chrono::milliseconds within = bound) {
     pollfd p{fd, POLLIN, 0};

@@ -3,6 +3,7 @@
 // nothing is said), at random moments, and prints the longest time that somebody else was held up;
 // if a number is given, that must be less than 100 ms, and what the machine itself holds up one who
 // just sleeps, or who does the same while nobody is killed.
+#include "support/sanitizer.hpp"
 #include "sync/patience.hpp"
 
 #include <weft/ipc/barrier.hpp>
@@ -402,7 +403,7 @@ TEST_CASE("shared locks: five processes stay in step, and an event wakes them al
         std::atomic<int> mistakes{0};
     };
     ipc::shared<plan> p(std::in_place);
-    constexpr int cycles = 1000;
+    constexpr int cycles = weft::tests::sanitized ? 300 : 1000;
     auto works = [&](std::size_t who) -> task<> {
         co_await p->begin.wait();
         for (int i = 1; i <= cycles; ++i) {
