@@ -35,12 +35,12 @@ def serving(*command, cwd=None):
         yield process, lines[0].rstrip("\n")
         # What is made with the first client (a ring's buffers) isn't a descriptor.
         until(lambda: left_over(process.pid) == before,
-              f"no more than before, {before}; now {left_over(process.pid)}", 10)
+              f"no more than before, {before}; now {left_over(process.pid)}", 20)
         process.send_signal(signal.SIGTERM)
         try:
-            status = process.wait(10)
+            status = process.wait(20)
         except subprocess.TimeoutExpired:
-            raise Failed("still running 10 s after SIGTERM") from None
+            raise Failed("still running 20 s after SIGTERM") from None
         require(status == 0, f"ended with {status} after SIGTERM")
     finally:
         process.kill()

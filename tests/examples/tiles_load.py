@@ -14,7 +14,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../../examples/tiles"))
 from check import Failed, Server, curl, require, until  # noqa: E402
-from tiles_hostile import left_over, settled  # noqa: E402
+from tiles_hostile import left_over, no_more, settled  # noqa: E402
 
 
 def wrk(url, seconds):
@@ -36,8 +36,8 @@ def main(program, seconds):
         before = settled(server.pid)
         wrk(server.url + "/", seconds)
         wrk(server.url + "/tile/2/0/0.png", seconds)
-        until(lambda: left_over(server.pid) == before,
-              f"no more than before, {before}; now {left_over(server.pid)}", 10)
+        until(lambda: no_more(left_over(server.pid), before),
+              f"no more than before, {before}; now {left_over(server.pid)}", 20)
         server.stop()
 
 
