@@ -7,12 +7,16 @@
 
 #include <array>
 #include <cerrno>
+#include <cstdlib>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <fstream>
 #include <stdexcept>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 #include <utility>
 
@@ -20,21 +24,55 @@ namespace weft::ipc {
 
 namespace {
 
-std::string kernel_name(std::string_view name) { return "/" + std::string(name); }
+std::string kernel_name(std::string_view name) {
+    if (name.find('\0') != std::string_view::npos) // the kernel would see another name
+        throw_errno(EINVAL, "shared memory", "with a null character in its name");
+    return "/" + std::string(name);
+}
 
 void require_size(std::size_t size) {
     if (size == 0)
         throw std::invalid_argument("shared memory has one byte at least");
 }
 
+// What the kernel thinks it can give, swap included. Without /proc: all that the machine has.
+std::uint64_t memory_to_be_had() {
+    std::ifstream file("/proc/meminfo");
+    std::uint64_t kib = 0;
+    bool known = false;
+    for (std::string line; std::getline(file, line);) {
+        for (std::string_view field : {"MemAvailable:", "SwapFree:"}) {
+            if (line.starts_with(field)) {
+                kib += std::strtoull(line.c_str() + field.size(), nullptr, 10);
+                known = known || field == "MemAvailable:";
+            }
+        }
+    }
+    if (known)
+        return kib * 1024;
+    struct sysinfo s{};
+    if (::sysinfo(&s) != 0)
+        return ~std::uint64_t{0};
+    return (std::uint64_t{s.totalram} + s.totalswap) * s.mem_unit;
+}
+
 // All of it, now: pages that aren't there when they are used would be a signal.
 void allocate(int fd, std::size_t size, std::string_view name) {
+    // Where memory runs out, the kernel ends processes rather than this call, so what can't be had
+    // isn't tried. Neither is what is beyond the limit of a file's size, which would be a signal.
+    constexpr std::size_t worth_a_look = std::size_t{64} << 20;
+    rlimit longest{};
     int result = 0;
-    do {
-        result = ::posix_fallocate(fd, 0, static_cast<off_t>(size));
-    } while (result == EINTR);
+    if (size >= worth_a_look && size > memory_to_be_had())
+        result = ENOSPC;
+    else if (::getrlimit(RLIMIT_FSIZE, &longest) == 0 && size > longest.rlim_cur)
+        result = EFBIG;
+    else
+        do {
+            result = ::posix_fallocate(fd, 0, static_cast<off_t>(size));
+        } while (result == EINTR);
     if (result != 0)
-        throw_errno(result, "allocate shared memory", name);
+        throw_errno(result, fmt::format("allocate {} bytes of shared memory", size), name);
 }
 
 std::string random_name() {
@@ -51,6 +89,8 @@ shared_memory::shared_memory(descriptor d, std::string name)
     struct stat s{};
     if (::fstat(fd_.get(), &s) != 0)
         throw_errno(errno, "look at shared memory", name_);
+    if (s.st_size == 0) // somebody makes it just now, or it is none
+        throw_errno(EINVAL, "map shared memory of no bytes", name_);
     void* at = ::mmap(nullptr, static_cast<std::size_t>(s.st_size), PROT_READ | PROT_WRITE,
                       MAP_SHARED, fd_.get(), 0);
     if (at == MAP_FAILED)
@@ -73,11 +113,11 @@ shared_memory shared_memory::create(std::size_t size, const shared_memory_option
 shared_memory shared_memory::create(std::size_t size, std::string_view name,
                                     const shared_memory_options& options) {
     require_size(size);
+    std::string path = kernel_name(name);
     if (options.track) {
         if (auto m = create_tracked(size, name))
             return std::move(*m);
     }
-    std::string path = kernel_name(name);
     descriptor d(::shm_open(path.c_str(), O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600));
     if (!d)
         throw_errno(errno, "create shared memory", name);

@@ -29,9 +29,10 @@
 //               own, at an address of its own. The death of one leaves the bytes as they are.
 // Cancellation: none; nothing here waits.
 // Errors:       std::system_error naming operation and name: EEXIST, ENOENT, EINVAL for a name with
-//               a slash in it, ENOSPC if there isn't that much memory: it is taken at once, so that
-//               no access fails later. std::invalid_argument for a size of 0. protocol_error for a
-//               descriptor of memory that its owner could make smaller.
+//               a slash in it, ENOSPC if the machine doesn't have that much memory: it is taken at
+//               once, so that no access fails later. (A control group with less ends processes.)
+//               EFBIG beyond the limit of a file's size. std::invalid_argument for a size of 0.
+//               protocol_error for a descriptor of memory that its owner could make smaller.
 // Cost:         five system calls; its pages.
 // Source:       multiprocessing.shared_memory; shm_open(3), memfd_create(2).
 #pragma once

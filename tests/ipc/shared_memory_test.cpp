@@ -9,9 +9,11 @@
 #include <catch2/catch.hpp>
 
 #include <algorithm>
+#include <csignal>
 #include <fcntl.h>
 #include <string>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -76,6 +78,13 @@ TEST_CASE("shared_memory: others open it by its name, whole, and see the same by
     CHECK(errno_of([&] { auto gone = shared_memory::open(name); }) == ENOENT);
     CHECK(errno_of([] { auto no = shared_memory::open("a/b"); }) == EINVAL);
     CHECK(errno_of([] { auto no = shared_memory::create(1, "a/b"); }) == EINVAL);
+
+    // The kernel would take what stands before a null character for the name.
+    shared_memory before_null = shared_memory::create(100, name);
+    const std::string longer = name + std::string("\0x", 2);
+    CHECK(errno_of([&] { auto no = shared_memory::open(longer); }) == EINVAL);
+    CHECK(errno_of([&] { auto no = shared_memory::create(1, longer, {.track = true}); }) == EINVAL);
+    before_null.unlink();
 }
 
 TEST_CASE("shared_memory: closing is for one, unlinking for all, in any order",
@@ -115,8 +124,24 @@ TEST_CASE("shared_memory: more than there is is an error when it is made, and le
     std::string name = own_shared_name("large");
     constexpr std::size_t too_much = std::size_t{1} << 50;
     int e = errno_of([&] { auto m = shared_memory::create(too_much, name); });
-    CHECK((e == ENOSPC || e == EFBIG || e == ENOMEM));
+    CHECK(e == ENOSPC);
     CHECK(errno_of([&] { auto m = shared_memory::open(name); }) == ENOENT);
+
+    // Memory without a name has no bound of its own: where the kernel was asked for it, other
+    // processes would end. Here it would refuse.
+    rlimit before{};
+    REQUIRE(::getrlimit(RLIMIT_FSIZE, &before) == 0);
+    rlimit small = before;
+    small.rlim_cur = 1 << 20;
+    auto ignored = std::signal(SIGXFSZ, SIG_IGN);
+    REQUIRE(::setrlimit(RLIMIT_FSIZE, &small) == 0);
+    e = errno_of([] { auto m = shared_memory::create_nameless(too_much); });
+    std::signal(SIGXFSZ, ignored);
+    CHECK(e == ENOSPC);
+    // The limit of a file's size is an error, and no signal.
+    e = errno_of([] { auto m = shared_memory::create_nameless((1 << 20) + 1); });
+    CHECK(::setrlimit(RLIMIT_FSIZE, &before) == 0);
+    CHECK(e == EFBIG);
 }
 
 TEST_CASE("shared_memory: without a name it goes by its descriptor, and keeps its size", "[P21]") {
