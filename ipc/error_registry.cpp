@@ -250,7 +250,7 @@ struct table {
 template <class E>
 void encode_nothing(archive_writer&) {}
 template <class E>
-std::exception_ptr decode_nothing(archive_reader&, const remote_error* cause) {
+std::exception_ptr decode_nothing(archive_reader&, const std::exception_ptr& cause) {
     return detail::error_around(E(), cause);
 }
 template <class E>
@@ -321,7 +321,7 @@ std::string current_text() {
     try {
         throw;
     } catch (const std::exception& e) {
-        return e.what();
+        return std::string(detail::text_of(e));
     } catch (const std::string& s) {
         return s;
     } catch (const char* s) {
@@ -335,33 +335,86 @@ void put_text(archive_writer& out, std::string_view text) {
     ipc::encode(out, text.substr(0, remote_error::longest_text));
 }
 
-// The trace that an exception brought along from a third process.
-std::string trace_inside() {
+// What is inside of the exception that is being handled.
+std::exception_ptr inside_current() {
     try {
         throw;
     } catch (const std::nested_exception& outer) {
-        try {
-            if (outer.nested_ptr() != nullptr)
-                outer.rethrow_nested();
-        } catch (const remote_error& inner) {
-            return inner.trace();
-        } catch (...) { // nested for reasons of its own
-            return {};
-        }
-    } catch (...) { // nothing is inside
+        return outer.nested_ptr();
+    } catch (...) { // nothing is
+        return nullptr;
+    }
+}
+
+// Who an exception is in whose chain of causes another one lies.
+struct outermost {
+    std::string type, text;
+};
+
+// The trace that an exception brought along from a third process, if `e` is what carries it.
+std::string trace_carried_by(const std::exception_ptr& e, const outermost& top) {
+    if (!e)
         return {};
+    try {
+        std::rethrow_exception(e);
+    } catch (const remote_error& r) {
+        return r.type_name() == top.type && r.text() == top.text ? r.trace() : std::string();
+    } catch (...) { // a cause like any other
+        return {};
+    }
+}
+
+// It lies in the innermost of the causes.
+std::string trace_inside(std::exception_ptr e, const outermost& top) {
+    while (e) {
+        if (std::string trace = trace_carried_by(e, top); !trace.empty())
+            return trace;
+        try {
+            std::rethrow_exception(e);
+        } catch (...) {
+            e = inside_current();
+        }
     }
     return {};
 }
 
-// The layout: type name, text, trace, id of the type or 0, and what the type's codec wrote, as a
-// string of bytes.
-void encode_current(archive_writer& out, std::string_view trace) {
+outermost current_as_outermost() {
+    return {detail::readable_type_name(current_type_name().c_str())
+                .substr(0, remote_error::longest_text),
+            current_text().substr(0, remote_error::longest_text)};
+}
+
+// Causes that lie deeper stay behind.
+constexpr unsigned most_causes = 16;
+
+void encode_level(archive_writer& out, std::string_view trace, const outermost* top,
+                  unsigned level);
+
+void encode_cause(archive_writer& out, const outermost& top, unsigned level) {
+    const std::exception_ptr cause = inside_current();
+    const bool travels = cause && level != most_causes && trace_carried_by(cause, top).empty();
+    ipc::encode<bool>(out, travels);
+    if (!travels)
+        return;
+    try {
+        std::rethrow_exception(cause);
+    } catch (...) {
+        encode_level(out, {}, &top, level + 1);
+    }
+}
+
+// The layout: type name, text, trace, id of the type or 0, what the type's codec wrote, as a string
+// of bytes, and whether a cause follows, which is written in the same way.
+void encode_level(archive_writer& out, std::string_view trace, const outermost* top,
+                  unsigned level) {
     std::string name = current_type_name();
-    put_text(out, detail::readable_type_name(name.c_str()));
-    put_text(out, current_text());
-    put_text(out, trace.empty() ? trace_inside() : std::string(trace));
+    const outermost self = current_as_outermost();
+    put_text(out, self.type);
+    put_text(out, self.text);
+    put_text(out, top != nullptr || !trace.empty() ? std::string(trace)
+                                                   : trace_inside(inside_current(), self));
     const error_entry* entry = table::instance().find(detail::hash_of_name(name.c_str()));
+    bool told = false;
     if (entry != nullptr) {
         archive_writer details;
         try {
@@ -369,14 +422,17 @@ void encode_current(archive_writer& out, std::string_view trace) {
             ipc::encode(out, entry->id());
             out.write_count(details.size());
             out.write(details.bytes());
-            return;
+            told = true;
         } catch (...) {
             // Its codec failed, or the exception isn't what its name says: the text has to do.
             static_cast<void>(entry);
         }
     }
-    ipc::encode(out, std::uint64_t{0});
-    out.write_count(0);
+    if (!told) {
+        ipc::encode(out, std::uint64_t{0});
+        out.write_count(0);
+    }
+    encode_cause(out, top != nullptr ? *top : self, level);
 }
 
 } // namespace
@@ -398,7 +454,7 @@ void encode_error(archive_writer& out, const std::exception_ptr& e, std::string_
         try {
             std::rethrow_exception(e);
         } catch (...) {
-            encode_current(out, trace);
+            encode_level(out, trace, nullptr, 0);
         }
     } catch (...) { // no memory for the whole story
         out.rewind(start);
@@ -407,6 +463,7 @@ void encode_error(archive_writer& out, const std::exception_ptr& e, std::string_
         put_text(out, "");
         ipc::encode(out, std::uint64_t{0});
         out.write_count(0);
+        ipc::encode<bool>(out, false);
     }
 }
 
@@ -414,32 +471,48 @@ remote_error describe_error(const std::exception_ptr& e, std::string_view trace)
     try {
         std::rethrow_exception(e);
     } catch (...) {
-        const std::string type = detail::readable_type_name(current_type_name().c_str());
-        return {type, current_text(), trace.empty() ? trace_inside() : std::string(trace)};
+        const outermost self = current_as_outermost();
+        return {self.type, self.text,
+                trace.empty() ? trace_inside(inside_current(), self) : std::string(trace)};
     }
 }
 
-std::exception_ptr decode_error(archive_reader& in) {
-    register_known();
+namespace {
+// `pending`: the error whose trace is to lie in the innermost of its causes.
+std::exception_ptr decode_level(archive_reader& in, const remote_error* pending) {
     nesting deeper = in.nest();
     auto type = ipc::decode<std::string>(in);
     auto text = ipc::decode<std::string>(in);
     auto trace = ipc::decode<std::string>(in);
     auto id = ipc::decode<std::uint64_t>(in);
     auto details = in.read(in.read_count(1, 0));
-    remote_error remote(type, text, trace);
-    if (const error_entry* entry = id == 0 ? nullptr : table::instance().find(id)) {
+    const remote_error remote(type, text, trace);
+    const error_entry* entry = id == 0 ? nullptr : table::instance().find(id);
+    if (entry != nullptr && !trace.empty())
+        pending = &remote;
+    std::exception_ptr inside;
+    if (ipc::decode<bool>(in))
+        inside = decode_level(in, pending);
+    else if (pending != nullptr)
+        inside = std::make_exception_ptr(*pending);
+    if (entry != nullptr) {
         try {
-            archive_reader inside(details);
-            std::exception_ptr e = entry->decode(inside, trace.empty() ? nullptr : &remote);
-            inside.finish();
+            archive_reader bytes(details);
+            std::exception_ptr e = entry->decode(bytes, inside);
+            bytes.finish();
             return e;
         } catch (...) {
             // Its codec doesn't understand its own bytes: the texts are still there.
             static_cast<void>(entry);
         }
     }
-    return std::make_exception_ptr(remote);
+    return detail::error_around(remote, inside);
+}
+} // namespace
+
+std::exception_ptr decode_error(archive_reader& in) {
+    register_known();
+    return decode_level(in, nullptr);
 }
 
 std::exception_ptr copy_error(const std::exception_ptr& e) noexcept {

@@ -8,8 +8,9 @@
 //     };
 //     const bool known = weft::ipc::register_error<no_such_tile>();
 //
-// Any other type arrives as remote_error, with its name and text. One that is known carries a
-// remote_error with the trace inside of it (std::nested_exception), where the trace could be had.
+// Any other type arrives as remote_error, with its name and text. What was nested inside of an
+// error (std::throw_with_nested) is nested inside of it again, 16 deep at most. One that is known
+// carries a remote_error with the trace inside of it, behind those, where the trace could be had.
 //
 // A std::exception_ptr and a std::error_code are values that travel as well (codec.hpp).
 //
@@ -38,7 +39,8 @@ public:
     /// Called in the handler of the exception, which it finds by rethrowing.
     using encode_function = void (*)(archive_writer& out);
     /// Makes the exception, with `cause` inside of it unless that is null.
-    using decode_function = std::exception_ptr (*)(archive_reader& in, const remote_error* cause);
+    using decode_function = std::exception_ptr (*)(archive_reader& in,
+                                                   const std::exception_ptr& cause);
     /// Called in the handler of the exception: makes another one like it. Null: can't be copied.
     using copy_function = std::exception_ptr (*)();
 
@@ -89,13 +91,19 @@ void encode_error(archive_writer& out, const std::exception_ptr& e, std::string_
 
 namespace detail {
 
+/// What it says, also if its what() gives no text at all.
+inline std::string_view text_of(const std::exception& e) noexcept {
+    const char* text = e.what();
+    return text == nullptr ? std::string_view() : std::string_view(text);
+}
+
 template <class E>
-std::exception_ptr error_around(E e, const remote_error* cause) {
+std::exception_ptr error_around(E e, const std::exception_ptr& cause) {
     if (cause == nullptr)
         return std::make_exception_ptr(std::move(e));
     try {
-        throw remote_error(*cause);
-    } catch (const remote_error&) {
+        std::rethrow_exception(cause);
+    } catch (...) {
         try {
             std::throw_with_nested(std::move(e));
         } catch (...) {
@@ -112,13 +120,12 @@ void encode_known(archive_writer& out) {
         if constexpr (codable<E>)
             ipc::encode<E>(out, e);
         else
-            ipc::encode<std::string_view>(
-                out, std::string_view(e.what()).substr(0, remote_error::longest_text));
+            ipc::encode<std::string_view>(out, text_of(e).substr(0, remote_error::longest_text));
     }
 }
 
 template <class E>
-std::exception_ptr decode_known(archive_reader& in, const remote_error* cause) {
+std::exception_ptr decode_known(archive_reader& in, const std::exception_ptr& cause) {
     if constexpr (codable<E>)
         return error_around(ipc::decode<E>(in), cause);
     else

@@ -193,6 +193,89 @@ TEST_CASE("error_registry: a known error carries its trace inside, through any n
     CHECK(trace_in(over_and_back(std::make_exception_ptr(std::out_of_range("x")))) == "none");
 }
 
+namespace {
+// An error with `depth` causes, of which the last is of a type that nobody else knows.
+void throw_chain(unsigned depth, unsigned level = 0) {
+    if (level == depth)
+        throw unknown_error("at the bottom");
+    try {
+        throw_chain(depth, level + 1);
+    } catch (...) {
+        std::throw_with_nested(own_error("level " + std::to_string(level)));
+    }
+}
+std::exception_ptr chain_of(unsigned depth) {
+    try {
+        throw_chain(depth);
+    } catch (...) {
+        return std::current_exception();
+    }
+    return nullptr;
+}
+// What each level says, from the outside in, and the trace at its end.
+std::vector<std::string> told_by(std::exception_ptr e) {
+    std::vector<std::string> all;
+    while (e) {
+        try {
+            std::rethrow_exception(std::exchange(e, nullptr));
+        } catch (const remote_error& r) {
+            all.push_back("remote " + r.text() + ", trace " + r.trace());
+            if (const auto* nested = dynamic_cast<const std::nested_exception*>(&r))
+                e = nested->nested_ptr();
+        } catch (const own_error& own) {
+            all.emplace_back(own.what());
+            if (const auto* nested = dynamic_cast<const std::nested_exception*>(&own))
+                e = nested->nested_ptr();
+        } catch (const unknown_error& u) {
+            all.push_back(std::string("unknown ") + u.what());
+        }
+    }
+    return all;
+}
+} // namespace
+
+TEST_CASE("error_registry: what was nested inside of an error is nested inside of it again",
+          "[CF-PPE-09][P5]") {
+    const auto once = over_and_back(chain_of(2), "#0 deep\n");
+    const std::vector<std::string> expected{"level 0", "level 1", "remote at the bottom, trace ",
+                                            "remote level 0, trace #0 deep\n"};
+    CHECK(told_by(once) == expected);
+    CHECK(told_by(over_and_back(once)) == expected);
+    CHECK(told_by(copy_error(once)) == expected);
+
+    // Of a type that isn't known the name and the text come, and what is inside of it.
+    std::exception_ptr outside;
+    try {
+        try {
+            std::rethrow_exception(chain_of(1));
+        } catch (...) {
+            std::throw_with_nested(unknown_error("outside"));
+        }
+    } catch (...) {
+        outside = over_and_back(std::current_exception(), "#0 here\n");
+    }
+    const std::vector<std::string> told = told_by(outside);
+    REQUIRE(told.size() == 3);
+    CHECK(told[0] == "remote outside, trace #0 here\n");
+    CHECK(told[1] == "level 0");
+    CHECK(told[2] == "remote at the bottom, trace ");
+
+    // Not without end.
+    CHECK(told_by(over_and_back(chain_of(1000), "#0 deep\n")).size() == 18);
+}
+
+TEST_CASE("error_registry: an error without a text is one all the same") {
+    struct speechless : std::exception {
+        const char* what() const noexcept override { return nullptr; }
+    };
+    try {
+        std::rethrow_exception(over_and_back(std::make_exception_ptr(speechless())));
+    } catch (const remote_error& e) {
+        CHECK_THAT(e.type_name(), Catch::Contains("speechless"));
+        CHECK(e.text().empty());
+    }
+}
+
 TEST_CASE("error_registry: texts are cut at 64 KiB", "[P5]") {
     std::string longer(remote_error::longest_text + 9, 'x');
     try {
@@ -233,8 +316,12 @@ TEST_CASE("error_registry: codes and exceptions are values that travel") {
 TEST_CASE("error_registry: bytes that hold no error are codec_error", "[P5]") {
     archive_writer out;
     encode_error(out, std::make_exception_ptr(own_error("x")));
-    for (std::size_t n = 0; n != out.size(); ++n) {
-        archive_reader in(out.bytes().first(n));
-        CHECK_THROWS_AS(decode_error(in), codec_error);
+    archive_writer chain;
+    encode_error(chain, chain_of(1));
+    for (const archive_writer* whole : {&out, &chain}) {
+        for (std::size_t n = 0; n != whole->size(); ++n) {
+            archive_reader in(whole->bytes().first(n));
+            CHECK_THROWS_AS(decode_error(in), codec_error);
+        }
     }
 }
