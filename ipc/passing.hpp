@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What can be given to a process when it is made besides values: descriptors, sockets, connections
-// and shared memory. They are arguments like any other, alone or inside of one.
+// What can be given to a process when it is made besides values: descriptors, sockets, connections,
+// shared memory, and shared values and arrays. They are arguments like any other, alone or inside
+// of one.
 //
 //     struct desk {
 //         weft::ipc::connection orders;
@@ -26,6 +27,7 @@
 // Source:       multiprocessing.reduction, at creation only.
 #pragma once
 #include <weft/ipc/connection.hpp>
+#include <weft/ipc/shared.hpp>
 #include <weft/ipc/shared_memory.hpp>
 #include <weft/runtime/socket.hpp>
 
@@ -85,6 +87,28 @@ struct codec<shared_memory> {
     static constexpr std::size_t least_size = 12;
     static void encode(archive_writer& out, const shared_memory& m);
     static shared_memory decode(archive_reader& in);
+};
+
+template <class T>
+struct codec<shared<T>> {
+    static constexpr std::size_t least_size = codec<shared_memory>::least_size;
+    static void encode(archive_writer& out, const shared<T>& s) {
+        ipc::encode<shared_memory>(out, s.memory());
+    }
+    static shared<T> decode(archive_reader& in) {
+        return shared<T>(ipc::decode<shared_memory>(in));
+    }
+};
+
+template <class T>
+struct codec<shared_array<T>> {
+    static constexpr std::size_t least_size = codec<shared_memory>::least_size;
+    static void encode(archive_writer& out, const shared_array<T>& s) {
+        ipc::encode<shared_memory>(out, s.memory());
+    }
+    static shared_array<T> decode(archive_reader& in) {
+        return shared_array<T>(ipc::decode<shared_memory>(in));
+    }
 };
 
 } // namespace weft::ipc

@@ -16,7 +16,8 @@
 //         p->done = 1;
 //     }
 //
-// There is no lock: who shares it agrees on who writes when, or shares std::atomic.
+// A process that is made gets it as an argument (passing.hpp). There is no lock: who shares it
+// agrees on who writes when, or shares std::atomic.
 //
 // Threads:      as the value's. Processes: each sees the value at an address of its own; the death
 //               of one leaves the value as it was at that moment.

@@ -27,4 +27,11 @@ synchronized_memory::synchronized_memory(shared_memory m, std::size_t size)
         shared_too_small(memory_.size(), with_lock(size));
 }
 
+const shared_memory& synchronized_memory::whole() const {
+    if (lock_ != nullptr)
+        throw codec_error("a synchronized value whose lock lies elsewhere isn't handed over whole: "
+                          "pass its memory and that of the lock");
+    return memory_;
+}
+
 } // namespace weft::ipc::detail

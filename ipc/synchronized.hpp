@@ -16,8 +16,8 @@
 // load() and store() take the lock each for itself: a load, a sum and a store are three steps,
 // between which others may store. scoped() and get_lock() hold it for longer; the lock is
 // recursive, so that load() and store() work meanwhile. get_obj() is the value without the lock.
-// The lock may be one that is there already, for several values; it then stays the caller's to
-// hand over.
+// It is an argument of a process that is made (passing.hpp). The lock may be one that is there
+// already, for several values; it then stays the caller's to hand over, as memory() does.
 //
 // Threads:      as the lock's; load, store and scoped from any. Processes: each sees the memory
 //               that memory() hands over; when one dies with the lock, see lock_error.hpp.
@@ -28,6 +28,7 @@
 // Cost:         that of the lock, and a frame. 64 bytes for a lock of its own.
 // Source:       multiprocessing's Value, Array and synchronized.
 #pragma once
+#include <weft/ipc/passing.hpp>
 #include <weft/ipc/recursive_mutex.hpp>
 #include <weft/ipc/shared.hpp>
 
@@ -76,6 +77,8 @@ public:
         return lock_ != nullptr ? memory_.bytes() : memory_.bytes().subspan(room_for_lock);
     }
     [[nodiscard]] shared_memory& memory() noexcept { return memory_; }
+    /// With the lock in it. Throws codec_error if the lock lies elsewhere.
+    [[nodiscard]] const shared_memory& whole() const;
 
 private:
     shared_memory memory_;
@@ -130,6 +133,7 @@ public:
     [[nodiscard]] shared_memory& memory() noexcept { return memory_.memory(); }
 
 private:
+    friend struct codec<synchronized>;
     detail::synchronized_memory memory_;
 };
 
@@ -182,7 +186,20 @@ private:
         return data()[i];
     }
 
+    friend struct codec<synchronized>;
     detail::synchronized_memory memory_;
+};
+
+/// To give to a process when it is made, if the lock is its own.
+template <class Shared>
+struct codec<synchronized<Shared>> {
+    static constexpr std::size_t least_size = codec<shared_memory>::least_size;
+    static void encode(archive_writer& out, const synchronized<Shared>& s) {
+        ipc::encode<shared_memory>(out, s.memory_.whole());
+    }
+    static synchronized<Shared> decode(archive_reader& in) {
+        return synchronized<Shared>(ipc::decode<shared_memory>(in));
+    }
 };
 
 } // namespace weft::ipc

@@ -2,7 +2,9 @@
 #include "support/io.hpp"
 
 #include <weft/ipc/impl/fork_server.hpp>
+#include <weft/ipc/mutex.hpp>
 #include <weft/ipc/start_context.hpp>
+#include <weft/ipc/synchronized.hpp>
 #include <weft/ipc/wait_readable.hpp>
 #include <weft/runtime/cancellation.hpp>
 #include <weft/runtime/error.hpp>
@@ -648,6 +650,47 @@ TEST_CASE("process: has as many descriptors with siblings as without", "[MP-PROC
         CAPTURE(name_of(m));
         run_within(30s, test(m));
     }
+}
+
+namespace {
+struct shared_sum {
+    ipc::mutex lock;
+    int sum;
+};
+task<> add_up(ipc::shared<shared_sum> t, ipc::shared_array<int> numbers,
+              ipc::synchronized<ipc::shared<int>> calls) {
+    auto held = co_await t->lock.scoped();
+    for (int n : numbers)
+        t->sum += n;
+    auto c = co_await calls.scoped();
+    ++*c;
+}
+} // namespace
+
+TEST_CASE("process: values that are shared are arguments", "[MP-SHCT-03]") {
+    methods_here methods;
+    auto test = [](start_method m) -> task<> {
+        ipc::shared<shared_sum> t(std::in_place);
+        const int values[] = {1, 2, 3};
+        ipc::shared_array<int> numbers{std::span<const int>(values)};
+        ipc::synchronized<ipc::shared<int>> calls;
+        process p({.start = m}, fn<&add_up>, t, numbers, calls);
+        co_await p.start();
+        co_await p.join();
+        CHECK(p.exit_code() == 0);
+        CHECK(t->sum == 6);
+        CHECK(calls.get_obj() == 1);
+    };
+    for (start_method m : methods.list()) {
+        CAPTURE(name_of(m));
+        run_within(30s, test(m));
+    }
+    // Where the lock is elsewhere, the value alone would lack it.
+    ipc::recursive_mutex lock;
+    ipc::shared_array<int> numbers(3);
+    ipc::shared<shared_sum> t(std::in_place);
+    ipc::synchronized<ipc::shared<int>> apart(ipc::shared<int>(1), lock);
+    CHECK_THROWS_AS(process(fn<&add_up>, t, numbers, apart), codec_error);
 }
 
 TEST_CASE("process: that can't be started throws errno and path, and may be tried again", "[P12]") {
