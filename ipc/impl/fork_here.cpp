@@ -65,18 +65,32 @@ void forget_signals() noexcept {
     ::sigprocmask(SIG_SETMASK, &none, nullptr);
 }
 
+// Where the parent had closed a standard stream, something else may have its number.
+void clear_standard_streams(descriptor& d) {
+    if (!d || d.get() > STDERR_FILENO)
+        return;
+    descriptor higher(::fcntl(d.get(), F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
+    if (!higher)
+        throw_errno(errno, "fcntl F_DUPFD_CLOEXEC", "in a process that was forked");
+    d = std::move(higher);
+}
+
 int be_child(process_record& r, descriptor parent, descriptor letter, descriptor key,
              descriptor names) {
+    std::vector<descriptor> passed = r.passed.release();
+    descriptor null(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+    for (descriptor* d : {&parent, &letter, &key, &names, &null})
+        clear_standard_streams(*d);
+    for (descriptor& d : passed)
+        clear_standard_streams(d);
     std::vector<int> kept{parent.get(), letter.get(), key.get(), names.get()};
-    for (const descriptor& d : r.passed.list())
+    for (const descriptor& d : passed)
         kept.push_back(d.get());
     std::sort(kept.begin(), kept.end());
-    descriptor null(::open("/dev/null", O_RDONLY | O_CLOEXEC));
     hide_all_but(kept, null.get());
     ::dup2(null.get(), STDIN_FILENO);
     null.reset();
     forget_signals();
-    std::vector<descriptor> passed = r.passed.release();
     if (names)
         passed.push_back(std::move(names));
     int code = live(std::move(parent), std::move(letter), std::move(key), std::move(passed));

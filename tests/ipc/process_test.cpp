@@ -693,6 +693,27 @@ TEST_CASE("process: values that are shared are arguments", "[MP-SHCT-03]") {
     CHECK_THROWS_AS(process(fn<&add_up>, t, numbers, apart), codec_error);
 }
 
+TEST_CASE("process: starts where the standard input is closed") {
+    methods_here methods;
+    auto test = [](start_method m) -> task<> {
+        auto [ours, theirs] = make_connection_pair();
+        descriptor input(::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3));
+        REQUIRE(::close(STDIN_FILENO) == 0); // its number is the next to be given out
+        process p({.start = m}, fn<&answer_parcel>, parcel{std::move(theirs), {1}, "so"}, 10);
+        auto started = co_await as_result(p.start());
+        REQUIRE(::dup2(input.get(), STDIN_FILENO) == STDIN_FILENO);
+        started.value();
+        co_await p.join();
+        CHECK(p.exit_code() == 0);
+        auto numbers = co_await ours.receive<std::vector<int>>();
+        CHECK(numbers == std::vector{10});
+    };
+    for (start_method m : methods.list()) {
+        CAPTURE(name_of(m));
+        run_within(30s, test(m));
+    }
+}
+
 TEST_CASE("process: that can't be started throws errno and path, and may be tried again", "[P12]") {
     auto test = []() -> task<> {
         process p({.executable = "/nowhere/nothing"}, fn<&give_a_number>);
