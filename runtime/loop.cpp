@@ -657,7 +657,9 @@ loop* this_loop_or_null() noexcept {
 loop& this_loop() {
     loop* l = this_loop_or_null();
     if (l == nullptr)
-        throw state_error("this thread runs no loop");
+        throw state_error(
+            "this thread runs no loop: call this from a task that run() or sync_wait() "
+            "runs");
     return *l;
 }
 

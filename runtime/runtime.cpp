@@ -81,6 +81,8 @@ struct runtime::helper {
 runtime::runtime(const runtime_options& options) : options_(options) {
     if (options.loops == 0)
         throw std::invalid_argument("a runtime needs one loop at least");
+    if (options.ring_entries == 0)
+        throw std::invalid_argument("a runtime's rings need one entry at least");
     if (this_loop_or_null() != nullptr)
         throw state_error("a runtime can't be made by a thread whose loop is running");
     for (unsigned i = 0; i < options.loops; ++i)

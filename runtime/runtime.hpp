@@ -44,7 +44,7 @@ class signal_set;
 struct runtime_options {
     /// How many loops, each with a thread; the first runs on the caller's.
     unsigned loops = 1;
-    /// Entries of each submission queue.
+    /// Entries of each submission queue, one at least; the kernel gives 32768 at most.
     unsigned ring_entries = 256;
     /// The buffers each loop lends for receiving.
     std::uint32_t lent_buffer_size = 16 * 1024;
@@ -157,6 +157,13 @@ template <class T>
 T run(task<T> main, const runtime_options& options = {}) {
     runtime r(options);
     return r.run(std::move(main));
+}
+
+/// The same for anything else that can be awaited.
+template <awaitable A>
+    requires(!detail::is_task<std::remove_cvref_t<A>>)
+task_result_t<A> run(A main, const runtime_options& options = {}) {
+    return weft::run(weft::as_task(std::move(main)), options);
 }
 
 namespace detail {

@@ -198,7 +198,7 @@ public:
     /// Whether there is a coroutine that can be awaited.
     explicit operator bool() const noexcept { return static_cast<bool>(frame_); }
 
-    /// Precondition: there is a coroutine. A task can be awaited once.
+    /// Precondition, asserted in every build: there is a coroutine. A task can be awaited once.
     detail::task_awaiter<T> operator co_await() && noexcept {
         return detail::task_awaiter<T>(std::exchange(frame_, nullptr));
     }

@@ -5,6 +5,7 @@
 // Threads:      the runner's. Cancellation: a stop reaches branches through the tree of strands.
 // Errors:       none. Cost: no allocation. Source: none.
 #pragma once
+#include <weft/runtime/assert.hpp>
 #include <weft/runtime/detail/operation.hpp>
 #include <weft/runtime/task.hpp>
 
@@ -25,6 +26,7 @@ struct branch : strand, continuation {
     /// Takes over a coroutine, which is to run below `above`.
     template <class T>
     void adopt(typename task<T>::handle_type root) noexcept {
+        WEFT_ASSERT(root, "a task was run that has no coroutine, or was moved from");
         child = root;
         frame = root;
         promise = &root.promise();

@@ -5,6 +5,7 @@
 // Threads:      as the strand's. Cancellation: see runner::unwind. Errors: none. Source: none.
 // Cost:         two pointers in each frame; the end of a coroutine is one indirect branch.
 #pragma once
+#include <weft/runtime/assert.hpp>
 #include <weft/runtime/detail/runner.hpp>
 
 #include <bit>
@@ -91,6 +92,7 @@ concept weft_promise = std::derived_from<P, promise_base>;
 template <weft_promise P>
 bool start_inline(std::coroutine_handle<> child, promise_base& child_promise, frame_continuation& c,
                   std::coroutine_handle<P> h, std::source_location where) noexcept {
+    WEFT_ASSERT(child, "a task was awaited that has no coroutine, or was moved from");
     promise_base& p = h.promise();
     strand* s = p.in;
     runner* r = s->run_by;

@@ -3,6 +3,7 @@
 
 #include <weft/runtime/error.hpp>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fmt/format.h>
@@ -50,6 +51,7 @@ ring::ring(const kernel& k, unsigned entries, kernel_feature allowed) : kernel_(
         IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG;
     constexpr unsigned coop = IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG;
     // Newest first; a kernel that doesn't know a flag says EINVAL.
+    constexpr unsigned most_entries = 1u << 15; // the kernel cuts more down to it
     unsigned first = contains(allowed, kernel_feature::defer_taskrun) ? base | single : base | coop;
     unsigned newest =
         contains(allowed, kernel_feature::no_sq_array) ? first | setup_no_sqarray : first;
@@ -59,7 +61,7 @@ ring::ring(const kernel& k, unsigned entries, kernel_feature allowed) : kernel_(
     for (unsigned flags : tries) {
         params = {};
         params.flags = flags;
-        params.cq_entries = entries * 4;
+        params.cq_entries = std::min(entries, most_entries) * 4;
         error = k.setup(k.state, entries, &ring_, &params);
         if (error != -EINVAL)
             break;

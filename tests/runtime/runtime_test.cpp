@@ -16,6 +16,7 @@
 #include <weft/runtime/stream.hpp>
 #include <weft/runtime/task_group.hpp>
 #include <weft/runtime/tcp.hpp>
+#include <weft/runtime/timeout.hpp>
 #include <weft/runtime/unix_socket.hpp>
 #include <weft/runtime/when_all.hpp>
 
@@ -525,6 +526,11 @@ TEST_CASE("runtime: results and stops that cross between loops give each task on
 
 TEST_CASE("runtime: needs a loop") {
     CHECK_THROWS_AS(runtime({.loops = 0}), std::invalid_argument);
+    CHECK_THROWS_AS(runtime({.ring_entries = 0}), std::invalid_argument);
+}
+
+TEST_CASE("runtime: runs whatever can be awaited") {
+    CHECK_THROWS_AS(weft::run(weft::with_timeout(0ns, weft::sleep_for(1h))), weft::timeout_error);
 }
 
 TEST_CASE("runtime: one that can't start says why") {

@@ -8,9 +8,13 @@
 #include <weft/runtime/sleep.hpp>
 #include <weft/runtime/spawn.hpp>
 
+#include <csignal>
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <vector>
 
 using weft::task;
@@ -180,6 +184,27 @@ TEST_CASE("task: a moved task is the same coroutine, an overwritten one is destr
     int n = weft::run(std::move(a));
     CHECK(n == 1);
     CHECK(live == 0);
+}
+
+TEST_CASE("task: one that has no coroutine ends the program that runs or awaits it") {
+    auto awaits = [](task<> t) -> task<> { co_await std::move(t); };
+    for (bool inside : {false, true}) {
+        pid_t child = ::fork();
+        if (child == 0) {
+            const rlimit no_core{0, 0};
+            ::setrlimit(RLIMIT_CORE, &no_core);
+            std::signal(SIGABRT, SIG_DFL);
+            std::signal(SIGSEGV, SIG_DFL);
+            ::close(STDERR_FILENO); // of the message
+            weft::run(inside ? awaits(task<>()) : task<>());
+            ::_exit(0);
+        }
+        int status = 0;
+        REQUIRE(::waitpid(child, &status, 0) == child);
+        CAPTURE(inside);
+        CHECK(WIFSIGNALED(status));
+        CHECK(WTERMSIG(status) == SIGABRT);
+    }
 }
 
 TEST_CASE("task: a million ready awaits in a row take no stack") {
