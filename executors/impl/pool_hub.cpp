@@ -500,8 +500,7 @@ void pool_hub::look_soon() noexcept {
 }
 
 void pool_hub::was_woken() noexcept {
-    if (asleep_since_ != never &&
-        loop_.now() - asleep_since_ < std::chrono::nanoseconds(lane_lookout::brief_ns))
+    if (asleep_since_ != never && loop_.now() - asleep_since_ < lane_lookout::brief)
         lookout_.slept_briefly();
     asleep_since_ = never;
     look_soon();
@@ -515,7 +514,9 @@ void pool_hub::look() noexcept {
         expects = expects || c->expects_answer();
     }
     if (any) {
-        if (looks_in_vain_ != 0)
+        if (looks_in_vain_ > lane_lookout::looks)
+            lookout_.saw_it_after(loop_.now() - gives_way_since_);
+        else if (looks_in_vain_ != 0)
             lookout_.saw_it();
         looks_in_vain_ = 0;
     }
@@ -531,18 +532,27 @@ void pool_hub::look() noexcept {
 bool pool_hub::look_out() noexcept {
     if (!lookout_.is_worth_it())
         return false;
-    if (looks_in_vain_ >= lane_lookout::rounds) {
+    if (looks_in_vain_ < lane_lookout::looks) {
+        constexpr unsigned at_once = 16;
+        for (unsigned n = 0; n != at_once && !loop_.has_ready(); ++n) {
+            if (std::ranges::any_of(channels_, [](const auto& c) { return c->has_answer(); }))
+                break;
+            std_atomics::pause(1);
+        }
+        looks_in_vain_ += at_once;
+        return true;
+    }
+    const time_point now = loop_.now();
+    if (looks_in_vain_ == lane_lookout::looks) {
+        ++looks_in_vain_;
+        gives_way_since_ = now;
+    } else if (now - gives_way_since_ >= lane_lookout::brief) {
         looks_in_vain_ = 0;
         lookout_.saw_nothing();
         return false;
     }
-    constexpr unsigned at_once = 16;
-    for (unsigned n = 0; n != at_once && !loop_.has_ready(); ++n) {
-        if (std::ranges::any_of(channels_, [](const auto& c) { return c->has_answer(); }))
-            break;
-        std_atomics::pause(1);
-    }
-    looks_in_vain_ += at_once;
+    if (!loop_.has_ready())
+        std_atomics::pause(lane_lookout::giving_way);
     return true;
 }
 

@@ -155,6 +155,7 @@ private:
     std::shared_ptr<pool_hub> kept_by_look_; // while that is scheduled
     lane_lookout lookout_;
     unsigned looks_in_vain_ = 0;
+    time_point gives_way_since_ = never; // if it looks for longer than that
     time_point asleep_since_ = never;
     deadline_timer timer_;
     time_point armed_for_ = never;

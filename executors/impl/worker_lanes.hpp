@@ -27,6 +27,7 @@
 #include <weft/ipc/shared_memory.hpp>
 #include <weft/runtime/detail/atomics.hpp>
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -143,11 +144,20 @@ void write_slot(lane_slot& s, frame_kind kind, std::uint64_t task, std::uint16_t
 [[nodiscard]] worker_memory& lanes_in(const ipc::shared_memory& m) noexcept;
 
 /// Whether it is worth to look out for a moment before one goes to sleep: a guess from how it went.
+/// It is a short one, and then others on the same processor have their turn in between: where there
+/// are more workers than processors, what one looks out for is done by them.
 class lane_lookout {
 public:
     lane_lookout() noexcept;
     [[nodiscard]] bool is_worth_it() const noexcept { return confidence_ > 0; }
     void saw_it() noexcept { confidence_ = most; }
+    /// The same when others had had turns.
+    void saw_it_after(std::chrono::nanoseconds time) noexcept {
+        if (time < too_long)
+            saw_it();
+        else
+            saw_nothing();
+    }
     void saw_nothing() noexcept {
         confidence_ = confidence_ - in_vain < least ? least : confidence_ - in_vain;
     }
@@ -157,14 +167,19 @@ public:
             ++confidence_;
     }
 
+    /// Before others have a turn: some microseconds.
+    static constexpr unsigned looks = 64;
+    /// As a round of pause().
+    static constexpr unsigned giving_way = 8;
     /// About as long as it takes to wake somebody up and to have an answer.
-    static constexpr unsigned rounds = 400;
-    static constexpr std::int64_t brief_ns = 50'000;
+    static constexpr std::chrono::microseconds brief{50};
 
 private:
     static constexpr int most = 8;
     static constexpr int in_vain = 3; // so many times for each time that it looked in vain
     static constexpr int least = -8;
+    // Who sleeps is woken sooner than the turn of somebody ends who has nothing to do with us.
+    static constexpr std::chrono::milliseconds too_long{1};
     int confidence_ = 0;
     bool possible_; // there is another processor
 };

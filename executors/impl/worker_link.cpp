@@ -38,13 +38,24 @@ void worker_link::wait_until(There there) {
     if (there(false))
         return;
     if (lookout_.is_worth_it()) {
-        for (unsigned n = 0; n != lane_lookout::rounds; ++n) {
+        for (unsigned n = 0; n != lane_lookout::looks; ++n) {
             std_atomics::pause(1);
             if (there(false)) {
                 lookout_.saw_it();
                 return;
             }
         }
+        const auto began = std::chrono::steady_clock::now();
+        auto took = began - began;
+        do {
+            std_atomics::pause(lane_lookout::giving_way);
+            const bool found = there(false);
+            took = std::chrono::steady_clock::now() - began;
+            if (found) {
+                lookout_.saw_it_after(took);
+                return;
+            }
+        } while (took < lane_lookout::brief);
         lookout_.saw_nothing();
     }
     while (true) {
@@ -61,8 +72,7 @@ void worker_link::wait_until(There there) {
         sleep_while(lanes_.worker_bell.word, seen, blocks_.size() != 0 ? &until_trim : nullptr);
         if (!there(false))
             continue;
-        if (std::chrono::steady_clock::now() - before <
-            std::chrono::nanoseconds(lane_lookout::brief_ns))
+        if (std::chrono::steady_clock::now() - before < lane_lookout::brief)
             lookout_.slept_briefly();
         return;
     }
