@@ -7,6 +7,8 @@
 #include <weft/sync/detail/barrier_core.hpp>
 #include <weft/sync/error.hpp>
 
+#include <catch2/catch.hpp>
+
 #include <array>
 
 namespace weft::model {

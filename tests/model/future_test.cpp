@@ -5,6 +5,8 @@
 
 #include <weft/executors/detail/future_core.hpp>
 
+#include <catch2/catch.hpp>
+
 namespace weft::model {
 
 template <>

@@ -3,6 +3,8 @@
 
 #include "../../executors/impl/idle_workers.hpp"
 
+#include <catch2/catch.hpp>
+
 namespace weft::model {
 
 namespace {

@@ -5,6 +5,8 @@
 
 #include <weft/runtime/detail/atomics.hpp>
 
+#include <catch2/catch.hpp>
+
 #include <array>
 #include <set>
 

@@ -7,6 +7,8 @@
 #include <weft/sync/detail/fifo_store.hpp>
 #include <weft/sync/lifo_queue.hpp>
 
+#include <catch2/catch.hpp>
+
 namespace weft::model {
 
 namespace {

@@ -7,6 +7,8 @@
 #include <weft/sync/error.hpp>
 #include <weft/sync/watch.hpp>
 
+#include <catch2/catch.hpp>
+
 namespace weft::model {
 
 namespace {

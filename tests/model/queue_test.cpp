@@ -5,6 +5,8 @@
 
 #include <weft/sync/queue.hpp>
 
+#include <catch2/catch.hpp>
+
 #include <array>
 
 namespace weft::model {

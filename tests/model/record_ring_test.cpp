@@ -4,6 +4,8 @@
 #include <weft/ipc/detail/doorbell.hpp>
 #include <weft/ipc/detail/record_ring.hpp>
 
+#include <catch2/catch.hpp>
+
 #include <array>
 
 namespace weft::model {

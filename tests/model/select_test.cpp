@@ -6,6 +6,8 @@
 
 #include <weft/sync/select.hpp>
 
+#include <catch2/catch.hpp>
+
 namespace weft::model {
 
 namespace {

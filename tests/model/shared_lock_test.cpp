@@ -6,6 +6,8 @@
 #include <weft/ipc/detail/lock_word.hpp>
 #include <weft/ipc/detail/permit_word.hpp>
 
+#include <catch2/catch.hpp>
+
 #include <array>
 
 namespace weft::model {

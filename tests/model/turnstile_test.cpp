@@ -7,6 +7,8 @@
 #include <weft/runtime/when_all.hpp>
 #include <weft/runtime/when_any.hpp>
 
+#include <catch2/catch.hpp>
+
 #include <array>
 
 namespace weft::model {

@@ -12,6 +12,8 @@
 #include "model/expect.hpp"
 #include "model/orders.hpp"
 
+#include <catch2/catch.hpp>
+
 #include <algorithm>
 #include <map>
 

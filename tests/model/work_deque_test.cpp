@@ -3,6 +3,8 @@
 
 #include <weft/runtime/detail/work_deque.hpp>
 
+#include <catch2/catch.hpp>
+
 namespace weft::model {
 
 namespace {

@@ -9,6 +9,8 @@
 #include <weft/runtime/spawn.hpp>
 #include <weft/runtime/unix_socket.hpp>
 
+#include <catch2/catch.hpp>
+
 #include <algorithm>
 #include <cerrno>
 #include <chrono>

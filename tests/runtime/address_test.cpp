@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include <weft/runtime/address.hpp>
 
+#include <catch2/catch.hpp>
+
 #include <stdexcept>
 #include <string>
 #include <sys/socket.h>

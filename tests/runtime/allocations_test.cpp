@@ -16,6 +16,8 @@
 #include <weft/runtime/when_all.hpp>
 #include <weft/runtime/when_any.hpp>
 
+#include <catch2/catch.hpp>
+
 #include <atomic>
 #include <optional>
 #include <stdexcept>

@@ -9,6 +9,8 @@
 #include <weft/runtime/timeout.hpp>
 #include <weft/runtime/when_any.hpp>
 
+#include <catch2/catch.hpp>
+
 #include <memory>
 #include <stdexcept>
 #include <string>

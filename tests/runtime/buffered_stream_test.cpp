@@ -10,6 +10,8 @@
 #include <weft/runtime/unix_socket.hpp>
 #include <weft/runtime/when_all.hpp>
 
+#include <catch2/catch.hpp>
+
 #include <algorithm>
 #include <cstring>
 #include <deque>

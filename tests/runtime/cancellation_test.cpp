@@ -15,6 +15,8 @@
 #include <weft/runtime/task_group.hpp>
 #include <weft/runtime/timeout.hpp>
 
+#include <catch2/catch.hpp>
+
 #include <atomic>
 #include <exception>
 #include <memory>

@@ -12,6 +12,8 @@
 #include <weft/runtime/task_group.hpp>
 #include <weft/runtime/unix_socket.hpp>
 
+#include <catch2/catch.hpp>
+
 #include <cstring>
 #include <fcntl.h>
 #include <fstream>

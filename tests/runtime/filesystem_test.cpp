@@ -4,6 +4,8 @@
 #include "support/audit.hpp"
 #include "support/io.hpp"
 
+#include <catch2/catch.hpp>
+
 #include <algorithm>
 #include <sys/stat.h>
 

@@ -4,6 +4,8 @@
 #include "support/report.hpp"
 #include "sync/patience.hpp"
 
+#include <catch2/catch.hpp>
+
 #include <algorithm>
 #include <atomic>
 #include <cstddef>

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include <weft/runtime/generator.hpp>
 
+#include <catch2/catch.hpp>
+
 #include <algorithm>
 #include <memory>
 #include <ranges>

@@ -15,6 +15,8 @@
 #include <weft/runtime/wait.hpp>
 #include <weft/runtime/when_all.hpp>
 
+#include <catch2/catch.hpp>
+
 #include <csignal>
 #include <cstdio>
 #include <string>

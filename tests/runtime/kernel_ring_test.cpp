@@ -6,6 +6,8 @@
 
 #include <weft/runtime/error.hpp>
 
+#include <catch2/catch.hpp>
+
 #include <algorithm>
 #include <atomic>
 #include <cerrno>

@@ -15,6 +15,8 @@
 #include <weft/runtime/task_group.hpp>
 #include <weft/runtime/unix_socket.hpp>
 
+#include <catch2/catch.hpp>
+
 #include <csignal>
 #include <numeric>
 #include <optional>

@@ -7,6 +7,8 @@
 #include <weft/runtime/stream.hpp>
 #include <weft/runtime/task_group.hpp>
 
+#include <catch2/catch.hpp>
+
 #include <csignal>
 #include <fcntl.h>
 

@@ -8,6 +8,8 @@
 #include <weft/runtime/runtime.hpp>
 #include <weft/runtime/timeout.hpp>
 
+#include <catch2/catch.hpp>
+
 #include <memory>
 #include <stdexcept>
 #include <string>

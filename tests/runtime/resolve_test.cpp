@@ -7,6 +7,8 @@
 #include <weft/runtime/sleep.hpp>
 #include <weft/runtime/task_group.hpp>
 
+#include <catch2/catch.hpp>
+
 #include <algorithm>
 #include <netdb.h>
 

@@ -7,6 +7,8 @@
 #include <weft/runtime/sleep.hpp>
 #include <weft/runtime/spawn.hpp>
 
+#include <catch2/catch.hpp>
+
 #include <memory>
 #include <stdexcept>
 #include <string>

@@ -8,6 +8,8 @@
 #include <weft/runtime/error.hpp>
 #include <weft/runtime/sleep.hpp>
 
+#include <catch2/catch.hpp>
+
 #include <cstring>
 #include <thread>
 

@@ -20,6 +20,8 @@
 #include <weft/runtime/unix_socket.hpp>
 #include <weft/runtime/when_all.hpp>
 
+#include <catch2/catch.hpp>
+
 #include <atomic>
 #include <cerrno>
 #include <csignal>

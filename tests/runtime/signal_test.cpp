@@ -6,6 +6,8 @@
 #include <weft/runtime/sleep.hpp>
 #include <weft/runtime/task_group.hpp>
 
+#include <catch2/catch.hpp>
+
 #include <sys/time.h>
 
 using namespace weft;

@@ -9,6 +9,8 @@
 #include <weft/runtime/task_group.hpp>
 #include <weft/runtime/timeout.hpp>
 
+#include <catch2/catch.hpp>
+
 #include <limits>
 #include <stdexcept>
 #include <string>

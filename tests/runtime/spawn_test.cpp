@@ -11,6 +11,8 @@
 #include <weft/runtime/sleep.hpp>
 #include <weft/runtime/when_all.hpp>
 
+#include <catch2/catch.hpp>
+
 #include <chrono>
 #include <ctime>
 #include <stdexcept>

@@ -9,6 +9,8 @@
 #include <weft/runtime/task_group.hpp>
 #include <weft/runtime/unix_socket.hpp>
 
+#include <catch2/catch.hpp>
+
 #include <cstring>
 #include <deque>
 #include <fcntl.h>

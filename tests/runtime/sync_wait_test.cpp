@@ -13,6 +13,8 @@
 #include <weft/runtime/timeout.hpp>
 #include <weft/runtime/when_all.hpp>
 
+#include <catch2/catch.hpp>
+
 #include <atomic>
 #include <memory>
 #include <stdexcept>

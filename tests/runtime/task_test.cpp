@@ -8,6 +8,8 @@
 #include <weft/runtime/sleep.hpp>
 #include <weft/runtime/spawn.hpp>
 
+#include <catch2/catch.hpp>
+
 #include <csignal>
 #include <memory>
 #include <stdexcept>

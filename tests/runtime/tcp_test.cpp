@@ -10,6 +10,8 @@
 #include <weft/runtime/stream.hpp>
 #include <weft/runtime/task_group.hpp>
 
+#include <catch2/catch.hpp>
+
 #include <fcntl.h>
 #include <malloc.h>
 #include <netinet/in.h>

@@ -5,6 +5,8 @@
 
 #include <weft/runtime/stream.hpp>
 
+#include <catch2/catch.hpp>
+
 #include <fcntl.h>
 #include <pty.h>
 #include <sys/ioctl.h>

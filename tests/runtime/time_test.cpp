@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include <weft/runtime/time.hpp>
 
+#include <catch2/catch.hpp>
+
 #include <limits>
 
 using weft::duration;

@@ -13,6 +13,8 @@
 #include <weft/runtime/spawn.hpp>
 #include <weft/runtime/task_group.hpp>
 
+#include <catch2/catch.hpp>
+
 #include <limits>
 #include <memory>
 #include <random>

@@ -3,6 +3,8 @@
 
 #include "sync/patience.hpp"
 
+#include <catch2/catch.hpp>
+
 #include <algorithm>
 #include <map>
 #include <memory>

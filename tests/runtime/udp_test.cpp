@@ -6,6 +6,8 @@
 
 #include <weft/runtime/error.hpp>
 
+#include <catch2/catch.hpp>
+
 #include <netinet/in.h>
 #include <string>
 

@@ -9,6 +9,8 @@
 #include <weft/runtime/sleep.hpp>
 #include <weft/runtime/spawn.hpp>
 
+#include <catch2/catch.hpp>
+
 #include <algorithm>
 #include <atomic>
 #include <stdexcept>

@@ -8,6 +8,8 @@
 #include <weft/runtime/stream.hpp>
 #include <weft/runtime/task_group.hpp>
 
+#include <catch2/catch.hpp>
+
 #include <cstring>
 #include <fcntl.h>
 #include <sys/eventfd.h>

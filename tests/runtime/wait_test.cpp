@@ -10,6 +10,8 @@
 #include <weft/runtime/sleep.hpp>
 #include <weft/runtime/timeout.hpp>
 
+#include <catch2/catch.hpp>
+
 #include <stdexcept>
 #include <string>
 #include <vector>

@@ -10,6 +10,8 @@
 #include <weft/runtime/spawn.hpp>
 #include <weft/runtime/when_all.hpp>
 
+#include <catch2/catch.hpp>
+
 #include <stdexcept>
 #include <string>
 #include <vector>

@@ -13,6 +13,8 @@
 #include <weft/runtime/tcp.hpp>
 #include <weft/runtime/timeout.hpp>
 
+#include <catch2/catch.hpp>
+
 #include <algorithm>
 #include <cerrno>
 #include <chrono>

@@ -3,6 +3,8 @@
 
 #include "sync/queue_family.hpp"
 
+#include <catch2/catch.hpp>
+
 #include <functional>
 #include <queue>
 #include <random>
