@@ -17,7 +17,7 @@
 // Errors:       codec_error for whatever the bytes get wrong; std::bad_alloc.
 // Cost:         a copy in, a copy out. Memory follows the bytes that are there, never a number that
 //               stands in them.
-// Source:       the bounds are rule 10 of reliability, section 3.
+// Source:       none; bounds as of any format that is read from strangers.
 #pragma once
 #include <weft/ipc/error.hpp>
 

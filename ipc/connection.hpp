@@ -101,7 +101,7 @@ public:
     /// None.
     connection() noexcept;
     /// Takes over a connected stream socket or an end of a pipe. Throws std::invalid_argument for
-    /// anything else.
+    /// what is neither; a socket that isn't connected says so when it is used.
     explicit connection(descriptor d, const connection_options& options = {});
     connection(connection&& other) noexcept;
     connection& operator=(connection&& other) noexcept;

@@ -15,8 +15,7 @@
 // Cancellation: none of these: cancelled work is no error.
 // Errors:       making one allocates its text.
 // Cost:         that of an exception.
-// Source:       reliability, section 2; the split into lost, broken and terminated follows Python's
-//               pools.
+// Source:       the split into lost, broken and terminated follows Python's pools.
 #pragma once
 #include <weft/ipc/exit_status.hpp>
 #include <weft/runtime/error.hpp>

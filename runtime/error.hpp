@@ -18,7 +18,7 @@
 //               handlers of errors leave it alone.
 // Errors:       making one allocates its text.
 // Cost:         that of an exception.
-// Source:       the split into kinds follows design/reliability, section 2; names follow Python's
+// Source:       the split into kinds is by who can do something about it; names follow Python's
 //               where C++ has none.
 #pragma once
 #include <cstddef>

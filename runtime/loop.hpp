@@ -14,7 +14,7 @@
 // Cancellation: a loop that ends stops every task that it still has and waits for them.
 // Errors:       what a posted function throws goes to the unhandled-error hook.
 // Cost:         a post to a busy loop makes no system call, one to a parked loop makes one wake-up.
-// Source:       one enter a turn after design/io_uring-notes; the mailbox is Treiber's stack,
+// Source:       one enter a turn, as io_uring_submit_and_wait(3); the mailbox is Treiber's stack,
 //               emptied whole.
 #pragma once
 #include <weft/runtime/detail/context_data.hpp>

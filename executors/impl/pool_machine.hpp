@@ -18,7 +18,7 @@
 //               killed after the grace. So is one whose deadline comes.
 // Errors:       none; misuse is asserted.
 // Cost:         O(1) a task, O(workers) for timers and actions.
-// Source:       reliability, P8 to P11 and P16.
+// Source:       none; it keeps what tests call P8 to P11 and P16.
 #pragma once
 #include "deadline_heap.hpp"
 

@@ -6,7 +6,7 @@
 // a challenge of its own side, which somebody without the key has sent back to be answered.
 //
 // Threads:      one. Cancellation: none. Errors: unavailable_error; else it says that it failed.
-// Cost:         no allocation. Source: W-AUTH of the specification; reliability, section 3.
+// Cost:         no allocation. Source: Python's multiprocessing.connection.
 #pragma once
 #include "digest.hpp"
 

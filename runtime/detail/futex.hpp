@@ -38,7 +38,7 @@
 //               call that it sleeps in. Kernels before 6.7 don't know the request: there a thread
 //               of the process, "weft-futex", waits for up to 127 words and posts to the loops.
 //               futex_wake is one system call: see who waits before.
-// Source:       futex(2), futex_waitv(2); design/io_uring-notes, "Process-shared futexes".
+// Source:       futex(2), futex_waitv(2), io_uring_prep_futex_wait(3).
 #pragma once
 #include <weft/runtime/detail/io_operation.hpp>
 #include <weft/runtime/kernel.hpp>

@@ -22,7 +22,7 @@
 //               go of it: with its result if it has one, else the frames get unwound.
 // Errors:       submit throws std::bad_alloc if the submission queue is full, the kernel takes
 //               nothing and no memory is left.
-// Cost:         64 bytes copied into the ring. Source: design/io_uring-notes.
+// Cost:         64 bytes copied into the ring. Source: io_uring_enter(2).
 #pragma once
 #include <weft/runtime/detail/operation.hpp>
 
