@@ -56,23 +56,30 @@ std::uint64_t memory_to_be_had() {
     return (std::uint64_t{s.totalram} + s.totalswap) * s.mem_unit;
 }
 
+[[noreturn]] void refuse(int error_number, std::size_t size, std::string_view name) {
+    throw_errno(error_number, fmt::format("allocate {} bytes of shared memory", size), name);
+}
+
+// Where memory runs out, the kernel ends processes rather than the call that asks for more, so what
+// can't be had isn't tried. Neither is what is beyond the limit of a file's size: that would be a
+// signal.
+void require_room(std::size_t size, std::string_view name) {
+    constexpr std::size_t worth_a_look = std::size_t{64} << 20;
+    if (size >= worth_a_look && size > memory_to_be_had())
+        refuse(ENOSPC, size, name);
+    rlimit longest{};
+    if (::getrlimit(RLIMIT_FSIZE, &longest) == 0 && size > longest.rlim_cur)
+        refuse(EFBIG, size, name);
+}
+
 // All of it, now: pages that aren't there when they are used would be a signal.
 void allocate(int fd, std::size_t size, std::string_view name) {
-    // Where memory runs out, the kernel ends processes rather than this call, so what can't be had
-    // isn't tried. Neither is what is beyond the limit of a file's size, which would be a signal.
-    constexpr std::size_t worth_a_look = std::size_t{64} << 20;
-    rlimit longest{};
     int result = 0;
-    if (size >= worth_a_look && size > memory_to_be_had())
-        result = ENOSPC;
-    else if (::getrlimit(RLIMIT_FSIZE, &longest) == 0 && size > longest.rlim_cur)
-        result = EFBIG;
-    else
-        do {
-            result = ::posix_fallocate(fd, 0, static_cast<off_t>(size));
-        } while (result == EINTR);
+    do {
+        result = ::posix_fallocate(fd, 0, static_cast<off_t>(size));
+    } while (result == EINTR);
     if (result != 0)
-        throw_errno(result, fmt::format("allocate {} bytes of shared memory", size), name);
+        refuse(result, size, name);
 }
 
 std::string random_name() {
@@ -114,6 +121,7 @@ shared_memory shared_memory::create(std::size_t size, std::string_view name,
                                     const shared_memory_options& options) {
     require_size(size);
     std::string path = kernel_name(name);
+    require_room(size, name);
     if (options.track) {
         if (auto m = create_tracked(size, name))
             return std::move(*m);
@@ -174,15 +182,20 @@ shared_memory shared_memory::open(std::string_view name) {
     return shared_memory(std::move(d), std::string(name));
 }
 
-shared_memory shared_memory::create_nameless(std::size_t size) {
-    require_size(size);
+descriptor detail::make_nameless(std::size_t size) {
     descriptor d(::memfd_create("weft", MFD_CLOEXEC | MFD_ALLOW_SEALING));
     if (!d)
         throw_errno(errno, "create shared memory without a name");
     allocate(d.get(), size, "without a name");
     if (::fcntl(d.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
         throw_errno(errno, "seal shared memory");
-    return shared_memory(std::move(d), std::string());
+    return d;
+}
+
+shared_memory shared_memory::create_nameless(std::size_t size) {
+    require_size(size);
+    require_room(size, "without a name");
+    return shared_memory(detail::make_nameless(size), std::string());
 }
 
 shared_memory shared_memory::adopt(descriptor d) {

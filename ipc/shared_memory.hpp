@@ -113,4 +113,10 @@ private:
     bool tracked_ = false;
 };
 
+namespace detail {
+/// Memory for adopt(), in a process that may make no system call but those for it: the caller has
+/// seen to it that there is that much, and that a file may be so long.
+[[nodiscard]] descriptor make_nameless(std::size_t size);
+} // namespace detail
+
 } // namespace weft::ipc

@@ -110,7 +110,7 @@ shared_blocks::block* shared_blocks::make(std::size_t size) noexcept {
     const auto at = static_cast<unsigned>(std::countr_one(places_));
     try {
         blocks_.reserve(most_blocks);
-        ipc::shared_memory m = ipc::shared_memory::create_nameless(size);
+        ipc::shared_memory m = ipc::shared_memory::adopt(ipc::detail::make_nameless(size));
 #ifdef MADV_POPULATE_WRITE
         // Much quicker than page by page; if it isn't done, then those come when they are written.
         static_cast<void>(::madvise(m.bytes().data(), m.size(), MADV_POPULATE_WRITE));
