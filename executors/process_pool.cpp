@@ -15,9 +15,19 @@
 
 namespace weft {
 
+namespace {
+// The caller's loop, with the ring through which it hears of workers: one that can't have a ring
+// says so here.
+loop& loop_of_pool() {
+    loop& l = this_loop();
+    static_cast<void>(l.features());
+    return l;
+}
+} // namespace
+
 process_pool::process_pool(const process_pool_options& options) {
     ipc::detail::require_worker_entry("process_pool");
-    hub_ = std::make_shared<detail::pool_hub>(this_loop(), options);
+    hub_ = std::make_shared<detail::pool_hub>(loop_of_pool(), options);
     detail::pool_hub::start(hub_);
 }
 
@@ -25,7 +35,7 @@ process_pool::process_pool(const process_pool_options& options,
                            const ipc::function_entry& initialiser, ipc::archive_writer call) {
     ipc::detail::require_worker_entry("process_pool");
     initialiser.check();
-    hub_ = std::make_shared<detail::pool_hub>(this_loop(), options, call.take());
+    hub_ = std::make_shared<detail::pool_hub>(loop_of_pool(), options, call.take());
     detail::pool_hub::start(hub_);
 }
 

@@ -175,7 +175,8 @@ class pool_shutdown_op;
 class process_pool {
 public:
     /// Starts the workers, from the loop's next turn on. Throws state_error if main() doesn't call
-    /// worker_entry, or if the thread runs no loop.
+    /// worker_entry, or if the thread runs no loop; std::invalid_argument for options that make no
+    /// sense; unavailable_error if there is no io_uring.
     explicit process_pool(const process_pool_options& options = {});
     /// Each worker calls `initialiser(arguments...)` before anything else, also one that replaces
     /// another. If it throws, the pool is broken, and all tasks fail with broken_process_pool. What

@@ -115,7 +115,8 @@ namespace {
 std::span<const std::byte> pool_request::check() {
     switch (refused_) {
     case refusal::full:
-        throw limit_error("the process pool has as many tasks waiting as it may have");
+        throw limit_error(
+            "the process pool has as many tasks waiting as it may have (max_pending)");
     case refusal::closed:
         throw state_error("the process pool was shut down and takes no more tasks");
     case refusal::broken:

@@ -27,9 +27,13 @@ pool_machine::limits limits_of(const process_pool_options& o, ipc::start_method 
         throw std::invalid_argument(
             "process_pool: max_pending and deaths_before_broken must be at least 1");
     if (o.workers > 1u << 16)
-        throw std::invalid_argument("process_pool: too many workers");
+        throw std::invalid_argument("process_pool: at most 65536 workers");
     if (o.idle_timeout < duration::zero())
         throw std::invalid_argument("process_pool: idle_timeout is negative");
+    if (o.start_deadline < duration::zero() || o.stop_grace < duration::zero() ||
+        o.deaths_within < duration::zero())
+        throw std::invalid_argument(
+            "process_pool: start_deadline, stop_grace and deaths_within can't be negative");
     pool_machine::limits l;
     l.workers = o.workers == 0 ? usable_cpus() : o.workers;
     l.pending = o.max_pending;

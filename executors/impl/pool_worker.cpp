@@ -8,6 +8,7 @@
 #include "worker_voice.hpp"
 
 #include <weft/ipc/detail/stack_trace.hpp>
+#include <weft/runtime/error.hpp>
 
 #include <atomic>
 #include <cerrno>
@@ -18,6 +19,7 @@
 #include <pthread.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <system_error>
 #include <thread>
 
 namespace weft::detail {
@@ -32,7 +34,12 @@ public:
         sigset_t all, before;
         ::sigfillset(&all);
         ::pthread_sigmask(SIG_SETMASK, &all, &before);
-        thread_ = std::thread([this] { watch(); });
+        try {
+            thread_ = std::thread([this] { watch(); });
+        } catch (const std::system_error& e) { // no memory, or over the limit of processes
+            ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+            throw_errno(e.code().value(), "start the thread that hears of stops", "in a worker");
+        }
         ::pthread_setname_np(thread_.native_handle(), "weft-watch");
         ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
     }

@@ -16,6 +16,7 @@
 #include <sched.h>
 #include <source_location>
 #include <stdexcept>
+#include <string>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -62,7 +63,8 @@ std::vector<int> cpus_of_pool(const thread_pool_options& o) {
         ::sched_getaffinity(0, sizeof allowed, &allowed);
     for (int cpu : o.cpus)
         if (cpu < 0 || cpu >= CPU_SETSIZE || !CPU_ISSET(static_cast<unsigned>(cpu), &allowed))
-            throw std::invalid_argument("thread_pool: the process may not use that CPU");
+            throw std::invalid_argument("thread_pool: the process may not use CPU " +
+                                        std::to_string(cpu));
     return std::vector<int>(o.cpus.begin(), o.cpus.end());
 }
 
@@ -159,7 +161,7 @@ void thread_pool_state::post(pool_work& c) {
         return;
     if (int error = help(); error != 0 && withdraw(c)) {
         tell_if_ended();
-        throw std::system_error(error, std::generic_category(), "a thread of a pool");
+        throw std::system_error(error, std::generic_category(), "start a thread of a pool");
     }
 }
 

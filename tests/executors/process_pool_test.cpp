@@ -549,9 +549,33 @@ TEST_CASE("process_pool: options that can't be are refused where they are given"
         CHECK_THROWS_AS(process_pool({.deaths_before_broken = 0}), std::invalid_argument);
         CHECK_THROWS_AS(process_pool({.workers = 1u << 20}), std::invalid_argument);
         CHECK_THROWS_AS(process_pool({.idle_timeout = -1ns}), std::invalid_argument);
+        CHECK_THROWS_AS(process_pool({.start_deadline = -1ns}), std::invalid_argument);
+        CHECK_THROWS_AS(process_pool({.stop_grace = -1ns}), std::invalid_argument);
+        CHECK_THROWS_AS(process_pool({.deaths_within = -1ns}), std::invalid_argument);
         co_return;
     }());
     CHECK_THROWS_AS(process_pool({.workers = 1}), state_error); // no loop
+}
+
+TEST_CASE("process_pool: where there can be no ring it says so, and starts nobody", "[P16]") {
+    int told = 0;
+    auto test = [&]() -> task<> {
+        rlimit before{};
+        ::getrlimit(RLIMIT_NOFILE, &before);
+        rlimit none = before;
+        none.rlim_cur = 0; // what is open stays so
+        ::setrlimit(RLIMIT_NOFILE, &none);
+        try {
+            process_pool pool({.workers = 1});
+        } catch (const std::system_error& e) {
+            told = e.code().value();
+        }
+        ::setrlimit(RLIMIT_NOFILE, &before);
+        co_return;
+    };
+    // The loop of a plain thread has a ring when something asks for one.
+    std::thread([&] { sync_wait(test()); }).join();
+    CHECK(told == EMFILE);
 }
 
 // --- As an executor ------------------------------------------------------------------------------
