@@ -108,4 +108,8 @@ const function_entry& find_function(std::uint64_t id, std::uint64_t signature) {
     return function_index::instance().find(key{id, signature});
 }
 
+void detail::throw_null_argument() {
+    throw codec_error("a null pointer was passed where a text is wanted");
+}
+
 } // namespace weft::ipc

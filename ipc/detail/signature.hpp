@@ -180,14 +180,27 @@ T decode_kept(archive_reader& in) {
         return ipc::decode<T>(in);
 }
 
+[[noreturn]] void throw_null_argument();
+
 template <class P, class A>
 void send_argument(archive_writer& out, const A& argument) {
     static_assert(!std::is_lvalue_reference_v<P> || std::is_const_v<std::remove_reference_t<P>>,
                   "what the function does to a non-const reference would be lost in the other "
                   "process: return it");
+    // What only an explicit conversion makes (5 into a vector of five) is more likely a mistake,
+    // unless it is the string of a view.
+    constexpr bool fits = std::is_same_v<A, sent_t<P>> ||
+                          std::is_convertible_v<const A&, sent_t<P>> ||
+                          (std::is_convertible_v<const A&, std::string_view> &&
+                           std::is_constructible_v<sent_t<P>, const A&>);
+    static_assert(fits, "an argument can't be converted to the type of its parameter");
+    if constexpr (std::is_pointer_v<A> && !std::is_pointer_v<sent_t<P>>) {
+        if (argument == nullptr)
+            throw_null_argument();
+    }
     if constexpr (std::is_same_v<A, sent_t<P>>)
         ipc::encode<sent_t<P>>(out, argument);
-    else
+    else if constexpr (fits)
         ipc::encode<sent_t<P>>(out, static_cast<sent_t<P>>(argument));
 }
 

@@ -126,4 +126,9 @@ TEST_CASE("registry: arguments that don't fit are codec_error, and the function 
     encode(three, std::tuple(1, 2, 3));
     archive_reader too_many(three.bytes());
     CHECK_THROWS_AS(a.invoke(too_many, answer, {}), codec_error);
+    // A text that isn't there is no empty one.
+    const char* none = nullptr;
+    CHECK_THROWS_AS(call(fn<&join>, "a", "b", none), codec_error);
+    CHECK_THROWS_AS(call(fn<&join>, none, "b", "c"), codec_error);
+    CHECK_THROWS_AS(call(fn<&join>, "a", none, "c"), codec_error);
 }
