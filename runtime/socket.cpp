@@ -214,8 +214,12 @@ socket_address former_peer(int fd) noexcept {
 
 void throw_socket_error(std::int32_t result, const char* operation, int socket) {
     socket_address peer = former_peer(socket);
-    throw_errno(-result, operation,
-                peer.empty() ? std::string("a socket without a peer") : peer.to_string());
+    std::string name = "a socket without a peer";
+    if (peer.family() == address_family::unix_domain && peer.host().empty())
+        name = "a unix socket without a name"; // of a pair, or a client's
+    else if (!peer.empty())
+        name = peer.to_string();
+    throw_errno(-result, operation, name);
 }
 
 descriptor make_socket(int family, int type, const char* operation, const socket_address& a) {

@@ -253,6 +253,12 @@ TEST_CASE("stream: a copy into a connection that is gone is an error and no sign
         } catch (const std::system_error& e) {
             CHECK(e.code() == std::errc::broken_pipe);
         }
+        try {
+            co_await to.first.write_all(as_bytes("for nobody"));
+            FAIL("no error");
+        } catch (const std::system_error& e) {
+            CHECK_THAT(e.what(), Catch::Contains("a unix socket without a name: "));
+        }
         auto pipe = make_pipe();
         co_await pipe.first.close();
         co_await from.second.write_all(as_bytes("for nobody"));
