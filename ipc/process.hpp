@@ -19,10 +19,10 @@
 // to choose): main() begins with the line of worker_entry.hpp.
 // Arguments travel as codec.hpp says, and passing.hpp what is more than bytes; the process gets
 // nothing else but the environment, the standard streams (its input is /dev/null) and the key. What
-// the function gives is dropped. If it throws, the error and its stack are written to standard
-// error and the exit code is 1; process_exit is thrown to end with another code. Signals mean what
-// they mean anywhere: an interrupt from the terminal goes to all processes of the program, and ends
-// those that don't handle it.
+// the function gives is dropped. If it throws, the error, what is nested inside of it and its stack
+// are written to standard error and the exit code is 1; process_exit is thrown to end with another
+// code. Signals mean what they mean anywhere: an interrupt from the terminal goes to all processes
+// of the program, and ends those that don't handle it.
 //
 // Threads:      any; copies of a handle are the same process. start() and join() are awaited on any
 //               loop.

@@ -6,8 +6,8 @@
 #include "tracker.hpp"
 
 #include <weft/ipc/detail/stack_trace.hpp>
-#include <weft/ipc/detail/type_name.hpp>
 #include <weft/ipc/detail/worker_role.hpp>
+#include <weft/ipc/error_registry.hpp>
 #include <weft/ipc/log.hpp>
 #include <weft/runtime/error.hpp>
 #include <weft/runtime/runtime.hpp>
@@ -17,11 +17,10 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
-#include <cxxabi.h>
+#include <exception>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <typeinfo>
 #include <unistd.h>
 
 namespace weft::ipc::detail {
@@ -84,13 +83,23 @@ secret_bytes read_key(const descriptor& from) {
     return key;
 }
 
+// What is nested inside of it; none for most.
+std::exception_ptr cause_of(const std::exception_ptr& e) {
+    try {
+        std::rethrow_exception(e);
+    } catch (const std::nested_exception& outer) {
+        return outer.nested_ptr();
+    } catch (...) { // nothing is
+        return nullptr;
+    }
+}
+
 void tell_error(const std::string& name, const stack_trace& trace) {
-    const std::type_info* type = abi::__cxa_current_exception_type();
     std::string text = "Process " + name + ":\n";
-    text += type == nullptr ? "foreign exception" : readable_type_name(type->name());
-    if (std::string said = describe(std::current_exception()); !said.empty())
-        text.append(": ").append(said);
-    write_to_stderr(text.append("\n").append(trace.text()));
+    std::exception_ptr e = std::current_exception();
+    for (unsigned level = 0; e && level != 16; ++level, e = cause_of(e))
+        text.append(level == 0 ? "" : "caused by ").append(describe_error(e).what()).append("\n");
+    write_to_stderr(text.append(trace.text()));
 }
 
 struct function_call {

@@ -57,7 +57,11 @@ void end_with(int how) {
     case 3:
         throw process_exit("not today");
     case 4:
-        throw std::out_of_range("no such shelf");
+        try {
+            throw std::runtime_error("moved away");
+        } catch (...) {
+            std::throw_with_nested(std::out_of_range("no such shelf"));
+        }
     case 5:
         std::exit(9);
     case 6:
@@ -378,10 +382,11 @@ TEST_CASE("process: the exit code says how the function ended", "[MP-PROC-05][P1
         CHECK(codes == std::vector{0, 7, 1, 1, 1, 9, -SIGTERM, 1});
         CAPTURE(said);
         CHECK(said.find("not today\n") != std::string::npos);
-        auto error = said.find("std::out_of_range: no such shelf\n#0 ");
+        auto error = said.find("\nstd::out_of_range: no such shelf\n"
+                               "caused by std::runtime_error: moved away\n#0 ");
         CHECK(error != std::string::npos);
         CHECK(said.substr(0, error).find("Process Process-") != std::string::npos);
-        CHECK(said.find(":\nint: ") != std::string::npos);
+        CHECK(said.find(":\nint\n") != std::string::npos);
 
         // Nobody reads what it says: that changes nothing.
         descriptor standard(::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 10));
