@@ -22,7 +22,7 @@ using ipc::detail::spawn_child;
 
 exit_status status_of(child p) {
     pollfd until{p.pidfd(), POLLIN, 0};
-    REQUIRE(::poll(&until, 1, 10'000) == 1);
+    REQUIRE(::poll(&until, 1, 40'000) == 1);
     auto status = p.try_wait();
     REQUIRE(status);
     return *status;
