@@ -55,7 +55,8 @@
 //               than 64 KiB are written into shared memory once and read there (message_memory);
 //               what lies between 4 KiB and that goes over a socket pair. Workers that answer
 //               within a millisecond are given up to 15 tasks ahead; those that one hasn't begun
-//               are taken back when they would wait for longer.
+//               are taken back when they would wait for longer. Tasks of a few microseconds wake no
+//               further worker where it would have no processor for itself.
 // Source:       concurrent.futures.ProcessPoolExecutor, without its "one dead, all dead".
 #pragma once
 #include <weft/executors/detail/pool_function.hpp>

@@ -46,6 +46,9 @@ pool_machine::limits limits_of(const process_pool_options& o, ipc::start_method 
     l.idle_time = o.idle_timeout;
     l.tasks_per_worker = o.max_tasks_per_worker;
     l.look_ahead = worker_memory::slots - 1;
+    // Where workers have processors of their own, nothing is known of how many those are together.
+    if (l.workers > 1 && o.worker.cpu_lists.empty() && !o.worker.one_cpu_each)
+        l.processors = usable_cpus();
     l.death_breaks = o.on_worker_death == worker_death::breaks_pool;
     return l;
 }

@@ -18,6 +18,9 @@ constexpr duration first_back_off = std::chrono::milliseconds(5);
 constexpr duration longest_back_off = std::chrono::seconds(1);
 // What a worker holds ahead is about so much work: what it takes to hear from us, several times.
 constexpr duration work_ahead = std::chrono::microseconds(200);
+// Of shorter ones we can't hand out so many that two processors are better used by two workers than
+// by one and us.
+constexpr duration short_task = std::chrono::microseconds(10);
 
 // What passes when others give something back; all else stays as it is.
 bool is_shortage(int error_number) noexcept {
@@ -100,7 +103,7 @@ pool_machine::answer pool_machine::submit(pool_task& t, time_point now) noexcept
     queue_[t.priority].push_back(t);
     ++queued_;
     dispatch(now);
-    if (queued_ != 0)
+    if (queued_ != 0 && idle_.empty())
         grow(now);
     check_shortage(now);
     return answer::accepted;
@@ -127,12 +130,14 @@ bool pool_machine::cancel(pool_task& t, time_point now) noexcept {
             s.actions = 0;
             become_free(t.worker, now);
         }
+        dispatch(now); // there is room, or those who wait for this worker wait in vain
         return true;
     }
     if (&t == s.held.first)
         stop_first(t.worker, now);
     else
         recall(t.worker);
+    dispatch_rest(now);
     return false;
 }
 
@@ -173,6 +178,7 @@ bool pool_machine::take_back(pool_task& t, time_point now) noexcept {
         s.actions = 0; // perhaps it was already to be stopped
         become_free(t.worker, now);
     }
+    dispatch(now);
     return true;
 }
 
@@ -214,6 +220,7 @@ void pool_machine::drop_pending(time_point now) noexcept {
             t = next;
         }
     }
+    dispatch_rest(now);
     if (phase_ != phase::open && queued_ == 0)
         send_idle_home(now);
 }
@@ -319,14 +326,16 @@ void pool_machine::finished(unsigned i, bool with_error, time_point now) noexcep
     s.deadline = never;
     if (pool_task* next = s.held.first; next != nullptr) {
         next->since = now;
-        s.recall_at = s.holds > 1 ? saturated_sum(now, unhurried) : never;
+        s.recall_at = s.holds > 1 ? saturated_sum(now, patience()) : never;
         if (next->sent && (next->cancel_asked || next->late))
             stop_first(i, now);
         else if (next->sent && asked_)
             act(i, action_kind::send_stop);
         look_ahead(i, now);
+        dispatch(now); // it may not be one of those who suffice any more
     } else if (limits_.tasks_per_worker != 0 && s.tasks_done >= limits_.tasks_per_worker) {
         go_home(i, now);
+        dispatch(now);
     } else {
         become_free(i, now);
     }
@@ -414,6 +423,7 @@ void pool_machine::shut_down(time_point ask_at, time_point kill_at, time_point n
     kill_at_ = std::min(kill_at_, kill_at);
     if (phase_ == phase::open) {
         phase_ = phase::closing;
+        dispatch(now);
         WEFT_ASSERT(idle_.empty() || queued_ == 0, "a task waits although a worker is idle");
         if (queued_ == 0)
             send_idle_home(now);
@@ -492,6 +502,7 @@ void pool_machine::advance(time_point now) noexcept {
             }
         }
     }
+    dispatch_rest(now);
     check_shortage(now);
 }
 
@@ -560,14 +571,46 @@ pool_machine::task_list& pool_machine::most_urgent() noexcept {
 
 void pool_machine::dispatch(time_point now) noexcept {
     while (queued_ != 0 && !idle_.empty()) {
+        pool_task& t = *most_urgent().first;
+        if (others_suffice(t, now)) {
+            for (slot& s : workers_) { // who was given more when nobody was idle
+                if (s.state == worker_state::running && s.holds > 1 &&
+                    now - s.held.first->since < patience())
+                    s.recall_at = std::min(s.recall_at, s.held.first->since + patience());
+            }
+            break;
+        }
         unsigned i = idle_.back();
         idle_.pop_back();
+        no_room_ahead_ = false;
         workers_[i].deadline = never;
         enter(workers_[i], worker_state::running, now);
-        give(i, *most_urgent().first, now);
+        give(i, t, now);
     }
     if (queued_ != 0 && limits_.look_ahead != 0 && !no_room_ahead_)
         look_ahead(now);
+}
+
+// For those who waited for somebody who doesn't come to them any more. Not if tasks are about to be
+// taken back from workers, for they were there before: recalled() follows.
+void pool_machine::dispatch_rest(time_point now) noexcept {
+    if (std::ranges::none_of(
+            workers_, [](const slot& s) { return (s.actions & bit_of(action_kind::recall)) != 0; }))
+        dispatch(now);
+}
+
+// Whether those who run do it no later than with one more. If not now, because they hold as much as
+// they may, then when the next answer comes, or at recall_at.
+bool pool_machine::others_suffice(const pool_task& t, time_point now) const noexcept {
+    if (limits_.look_ahead == 0 || typical_ > short_task || phase_ != phase::open)
+        return false;
+    unsigned run = 0;
+    bool any = false;
+    for (const slot& s : workers_) {
+        run += s.state == worker_state::running ? 1 : 0;
+        any = any || may_look_ahead(s, t, ~0u, now);
+    }
+    return any && run + 1 >= limits_.processors;
 }
 
 void pool_machine::give(unsigned i, pool_task& t, time_point now) noexcept {
@@ -584,7 +627,7 @@ void pool_machine::give(unsigned i, pool_task& t, time_point now) noexcept {
     if (++s.holds > 1) {
         ++ahead_;
         if (s.holds == 2)
-            s.recall_at = saturated_sum(s.held.first->since, unhurried);
+            s.recall_at = saturated_sum(s.held.first->since, patience());
     }
     act(i, action_kind::send_task);
 }
@@ -639,7 +682,7 @@ bool pool_machine::may_look_ahead(const slot& s, const pool_task& t, unsigned ah
         (s.actions & bit_of(action_kind::recall)) != 0)
         return false;
     const pool_task& first = *s.held.first;
-    return !first.cancel_asked && !first.bulky && !t.bulky && now - first.since < unhurried &&
+    return !first.cancel_asked && !first.bulky && !t.bulky && now - first.since < patience() &&
            (s.holds == 1 || s.held.last->priority <= t.priority) &&
            (limits_.tasks_per_worker == 0 || s.tasks_done + s.holds < limits_.tasks_per_worker);
 }

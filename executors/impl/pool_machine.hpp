@@ -13,6 +13,10 @@
 // something more urgent comes, when it is to be stopped, and when the worker dies: they go back to
 // the head of the queue, as if nobody had had them.
 //
+// Where the workers that run and whoever submits have all processors, and tasks are so short that
+// most of the work is to hand them out, nobody else is woken: one more would take the time of the
+// others. Tasks wait for those who run, and for a fraction of a millisecond if one takes long.
+//
 // Threads:      one at a time.
 // Cancellation: cancel() withdraws a queued task at once; a running one is asked, and its worker
 //               killed after the grace. So is one whose deadline comes.
@@ -54,6 +58,8 @@ public:
         duration deaths_within = std::chrono::seconds(10);
         /// So many tasks may be with a worker beyond the one that it runs.
         unsigned look_ahead = 0;
+        /// So many processors are there for the workers and whoever submits.
+        unsigned processors = ~0u;
     };
 
     enum class worker_state : std::uint8_t { absent, starting, idle, running, leaving, dying };
@@ -226,9 +232,16 @@ private:
     void act(unsigned i, action_kind k) noexcept;
     void enter(slot& s, worker_state st, time_point now) noexcept;
     void dispatch(time_point now) noexcept;
+    void dispatch_rest(time_point now) noexcept;
+    [[nodiscard]] bool others_suffice(const pool_task& t, time_point now) const noexcept;
     [[nodiscard]] task_list& most_urgent() noexcept;
     void give(unsigned i, pool_task& t, time_point now) noexcept;
     [[nodiscard]] unsigned ahead_now() const noexcept;
+    /// How long tasks wait behind the first that their worker holds, which has come to something
+    /// longer then.
+    [[nodiscard]] duration patience() const noexcept {
+        return idle_.empty() ? unhurried : unhurried / 5;
+    }
     [[nodiscard]] bool may_look_ahead(const slot& s, const pool_task& t, unsigned ahead,
                                       time_point now) const noexcept;
     void look_ahead(time_point now) noexcept;

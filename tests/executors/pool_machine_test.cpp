@@ -4,12 +4,15 @@
 #include <catch2/catch.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <csignal>
 #include <deque>
 #include <memory>
 #include <random>
 #include <set>
+#include <utility>
+#include <vector>
 
 namespace {
 
@@ -937,8 +940,6 @@ TEST_CASE("pool_machine: an initialiser that fails breaks the pool; one that han
     }
 }
 
-// Random events against random pools. Whatever happens, each task has one outcome, and in the end
-// everything ends.
 TEST_CASE("pool_machine: who works briefly is given more than one task, and only then",
           "[P8][P10]") {
     bench b = with_look_ahead(1, 2);
@@ -1106,8 +1107,109 @@ TEST_CASE("pool_machine: who works briefly is given more than one task, and only
                each.at == pool_task::place::done));
 }
 
+TEST_CASE("pool_machine: where there is no processor for one more, who works briefly does it all",
+          "[P8][P10]") {
+    auto l = bench::limits(2, 1000);
+    l.look_ahead = 2;
+    l.processors = 2;
+    pool_task t[5];
+    for (pool_task& each : t)
+        each.grace = 1s;
+    auto submit_all = [&](bench& b) {
+        for (pool_task& each : t)
+            REQUIRE(b.submit(each) == answer::accepted);
+    };
+    auto workers_of_all = [&] {
+        std::vector<int> all; // -1: with none
+        for (const pool_task& each : t)
+            all.push_back(each.at == pool_task::place::worker ? static_cast<int>(each.worker) : -1);
+        return all;
+    };
+    using workers = std::vector<int>;
+    auto end = [](bench& b) {
+        b.m.terminate(b.now);
+        b.run();
+        for (unsigned i = 0; i != b.m.workers(); ++i)
+            if (b.m.worker(i).pid != 0)
+                b.die(i);
+        CHECK(b.m.closed());
+    };
+    bench b(l);
+    b.start();
+
+    SECTION("unless there is one") {
+        l.processors = 3;
+        bench with_room(l);
+        with_room.start();
+        work_briefly(with_room);
+        submit_all(with_room);
+        CHECK(workers_of_all() == workers{1, 0, 0, 1, 0});
+        end(with_room);
+    }
+    SECTION("unless tasks are longer") {
+        work_briefly(b);
+        pool_task longer;
+        REQUIRE(b.submit(longer) == answer::accepted);
+        b.pass(100us);
+        b.finish(longer.worker);
+        submit_all(b);
+        CHECK(workers_of_all() == workers{1, 0, 0, 1, 0});
+    }
+    SECTION("as fast as it can") {
+        work_briefly(b);
+        submit_all(b);
+        CHECK(workers_of_all() == workers{1, 1, 1, -1, -1});
+        CHECK(b.state_of(0) == state::idle);
+        b.finish(1);
+        b.finish(1);
+        CHECK(workers_of_all() == workers{-1, -1, 1, 1, 1});
+    }
+    SECTION("until it has been at one for a while") {
+        work_briefly(b);
+        submit_all(b);
+        CHECK((b.m.next_deadline() == b.now + 200us));
+        b.pass(200us);
+        CHECK(b.recalls == 1);
+        CHECK(workers_of_all() == workers{1, 0, 0, 1, 0});
+    }
+    SECTION("or until that one is to be stopped") {
+        work_briefly(b);
+        submit_all(b);
+        CHECK_FALSE(b.m.cancel(t[0], b.now));
+        b.run();
+        CHECK(workers_of_all() == workers{1, 0, 0, 0, -1});
+    }
+    SECTION("or dies") {
+        work_briefly(b);
+        submit_all(b);
+        b.die(1);
+        CHECK(t[0].outcome == task_outcome::lost);
+        CHECK(workers_of_all() == workers{-1, 0, 0, 0, -1});
+    }
+    SECTION("or goes home") {
+        l.tasks_per_worker = 41;
+        bench limited(l);
+        limited.start();
+        work_briefly(limited); // of which one has done all
+        submit_all(limited);
+        CHECK(workers_of_all() == workers{1, 0, 0, 0, -1});
+        end(limited);
+    }
+    SECTION("or the pool is shut down") {
+        work_briefly(b);
+        submit_all(b);
+        b.m.shut_down(never, never, b.now);
+        b.run();
+        CHECK(workers_of_all() == workers{1, 1, 1, 0, 0});
+    }
+    end(b);
+}
+
+// Random events against random pools. Whatever happens, each task has one outcome, and in the end
+// everything ends.
 TEST_CASE("pool_machine: every task has one outcome in every order of events", "[P1][P3][P10]") {
     const unsigned first_seed = std::random_device()();
+    std::size_t waited_for_others = 0;
     for (unsigned seed = first_seed; seed != first_seed + 3000; ++seed) {
         CAPTURE(seed);
         std::mt19937 random(seed);
@@ -1123,7 +1225,8 @@ TEST_CASE("pool_machine: every task has one outcome in every order of events", "
         }
         l.tasks_per_worker = pick(3) == 0 ? 1 + pick(3) : 0;
         l.look_ahead = pick(3) == 0 ? 0 : static_cast<unsigned>(pick(5));
-        std::size_t most_passes = pick(2) == 0 ? 400 : 2; // milliseconds, in a step
+        l.processors = 1 + static_cast<unsigned>(pick(6));
+        std::size_t most_passes = std::array{400u, 2u, 1u}[pick(3)]; // milliseconds, in a step
         const bool with_preparation = pick(3) == 0;
         pool_machine m(l);
         time_point now = time_point(1000s);
@@ -1299,14 +1402,41 @@ TEST_CASE("pool_machine: every task has one outcome in every order of events", "
                 break;
             }
             drain();
-            // What is to be done about the time that has passed has been done.
+            // What is to be done about the time that has passed has been done; a worker that was
+            // given something which nobody wants any more may have no time to be idle.
             m.advance(now);
             drain();
+            for (int n = 0; n != 20 && m.next_deadline() <= now; ++n) {
+                m.advance(now);
+                drain();
+            }
             REQUIRE(m.next_deadline() > now);
+            // Who waits although somebody is idle waits for one who is at something short.
+            auto any_worker = [&](state is) {
+                for (unsigned n = 0; n != l.workers; ++n)
+                    if (m.worker(n).state == is)
+                        return true;
+                return false;
+            };
+            const bool any_waits = std::any_of(tasks.begin(), tasks.end(), [](const task& t) {
+                return t.at == pool_task::place::queue;
+            });
+            if (any_waits && any_worker(state::idle) && !any_worker(state::dying)) {
+                ++waited_for_others;
+                REQUIRE(m.next_deadline() <= now + 200us);
+            }
         };
 
         m.start(now);
         drain();
+        if (l.look_ahead != 0 && pick(6) == 0) { // learns that tasks are short
+            faults = false;
+            const std::size_t then = std::exchange(most_passes, 1);
+            for (int n = 0; n != 1000; ++n)
+                step(true);
+            faults = true;
+            most_passes = then;
+        }
         std::size_t steps = 50 + pick(300);
         for (std::size_t n = 0; n != steps; ++n)
             step(true);
@@ -1345,4 +1475,5 @@ TEST_CASE("pool_machine: every task has one outcome in every order of events", "
         for (const task& t : tasks)
             REQUIRE(t.runs <= 1 + t.first_retries);
     }
+    CHECK(waited_for_others != 0);
 }
