@@ -149,12 +149,11 @@ void when_told(const std::string& sign, fault f) {
     wait_until_told(sign);
     commit(f);
 }
-int later_when_told(const std::string& sign, fault f) {
+void later_when_told(const std::string& sign, fault f) {
     std::thread([sign, f] {
         wait_until_told(sign);
         commit_alone(f);
     }).detach();
-    return ::getpid();
 }
 
 // --- What happens --------------------------------------------------------------------------------
@@ -231,6 +230,14 @@ task<> check_that_it_goes_on(process_pool& pool) {
     CHECK(pool.statistics().workers.empty());
 }
 
+// Its worker is about to stop itself, whatever it was given to do.
+task<> until_it_is_stopped(process_pool& pool) {
+    const int pid = pool.statistics().workers.at(0).pid;
+    co_await eventually([&] { return is_stopped(pid); });
+    auto o = co_await outcome_within(fault::stop, pool.call(at_once, fn<&sum_up>, 1, 1));
+    CHECK(o == outcome::timeout);
+}
+
 task<> in_the_middle(start_method m, fault f, moment when, unsigned seed) {
     process_pool pool({.workers = 1, .start = m, .worker = {.errors = worker_errors::kept}});
     outcome o{};
@@ -252,6 +259,8 @@ task<> in_the_middle(start_method m, fault f, moment when, unsigned seed) {
         const bool right =
             o == outcome::value || o == (never_comes_back(f) ? outcome::timeout : outcome::lost);
         CHECK(right);
+        if (o == outcome::value && f == fault::stop)
+            co_await until_it_is_stopped(pool);
     }
     co_await check_that_it_goes_on(pool);
 }
@@ -262,12 +271,10 @@ void tell(const std::string& sign) {
 
 task<> while_idle(start_method m, fault f, const std::string& sign) {
     process_pool pool({.workers = 1, .start = m, .worker = {.errors = worker_errors::kept}});
-    const int pid = co_await pool.call(fn<&later_when_told>, sign, f);
+    co_await pool.call(fn<&later_when_told>, sign, f);
     tell(sign); // only now is it idle, however slow the answer was
     if (f == fault::stop) {
-        co_await eventually([&] { return is_stopped(pid); });
-        auto o = co_await outcome_within(f, pool.call(at_once, fn<&sum_up>, 1, 1));
-        CHECK(o == outcome::timeout);
+        co_await until_it_is_stopped(pool);
     } else if (f != fault::hang) { // which disturbs nobody
         co_await eventually([&] { return pool.statistics().respawned == 1; });
         CHECK(pool.statistics().failed == 0);
