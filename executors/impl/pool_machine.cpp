@@ -536,7 +536,7 @@ time_point pool_machine::next_deadline() const noexcept {
     for (const slot& s : workers_)
         earliest = std::min({earliest, s.deadline, s.recall_at,
                              s.state == worker_state::absent ? s.spawn_at : never});
-    if (shortage_since_ != never && queued_ != 0)
+    if (shortage_since_ != never && queued_ != 0 && nobody_lives())
         earliest = std::min(earliest, saturated_sum(shortage_since_, limits_.start_deadline));
     return earliest;
 }
@@ -958,13 +958,14 @@ std::string pool_machine::reason() const {
 }
 
 // Nobody works and nobody can be started: those who wait learn it in time.
+bool pool_machine::nobody_lives() const noexcept {
+    return std::ranges::all_of(workers_, [](const slot& s) { return s.pid == 0; });
+}
+
+// As long as one worker lives, tasks wait for it.
 void pool_machine::check_shortage(time_point now) noexcept {
-    if (shortage_since_ == never || queued_ == 0 ||
-        now < saturated_sum(shortage_since_, limits_.start_deadline))
-        return;
-    bool nobody =
-        std::all_of(workers_.begin(), workers_.end(), [](const slot& s) { return s.pid == 0; });
-    if (nobody)
+    if (shortage_since_ != never && queued_ != 0 && nobody_lives() &&
+        now >= saturated_sum(shortage_since_, limits_.start_deadline))
         fail_queue(task_outcome::no_worker, shortage_error_);
 }
 

@@ -270,6 +270,7 @@ private:
     void give_up(break_reason why, time_point now) noexcept;
     void count_death(std::shared_ptr<const worker_end> end, bool was_starting, bool had_spoken,
                      bool late, time_point now) noexcept;
+    [[nodiscard]] bool nobody_lives() const noexcept;
     void check_shortage(time_point now) noexcept;
     void ask_everybody(time_point now) noexcept;
     void idle_remove(unsigned i) noexcept;

@@ -736,6 +736,26 @@ TEST_CASE("pool_machine: who waits while nobody can be started learns it in time
     CHECK_FALSE(b.m.is_broken());
 }
 
+TEST_CASE("pool_machine: while somebody works, a shortage that lasts is no deadline", "[P16]") {
+    bench b(2);
+    b.start();
+    pool_task t[3];
+    for (pool_task& each : t)
+        b.submit(each);
+    b.spawn_error = EAGAIN;
+    b.die(1);
+    const time_point end = b.now + 1min;
+    while (b.now < end) {
+        const duration wait = b.m.next_deadline() - b.now;
+        REQUIRE(wait > 0s); // or it would be looked after without an end
+        b.pass(wait);
+    }
+    CHECK(t[2].outcome == task_outcome::none);
+    b.die(0);
+    b.pass(0s);
+    CHECK(t[2].outcome == task_outcome::no_worker);
+}
+
 TEST_CASE("pool_machine: a program that can't be started breaks the pool", "[P12]") {
     bench b(2);
     b.spawn_error = EACCES;
