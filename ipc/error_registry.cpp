@@ -335,17 +335,6 @@ void put_text(archive_writer& out, std::string_view text) {
     ipc::encode(out, text.substr(0, remote_error::longest_text));
 }
 
-// What is inside of the exception that is being handled.
-std::exception_ptr inside_current() {
-    try {
-        throw;
-    } catch (const std::nested_exception& outer) {
-        return outer.nested_ptr();
-    } catch (...) { // nothing is
-        return nullptr;
-    }
-}
-
 // Who an exception is in whose chain of causes another one lies.
 struct outermost {
     std::string type, text;
@@ -369,11 +358,7 @@ std::string trace_inside(std::exception_ptr e, const outermost& top) {
     while (e) {
         if (std::string trace = trace_carried_by(e, top); !trace.empty())
             return trace;
-        try {
-            std::rethrow_exception(e);
-        } catch (...) {
-            e = inside_current();
-        }
+        e = detail::cause_of(e);
     }
     return {};
 }
@@ -384,15 +369,13 @@ outermost current_as_outermost() {
             current_text().substr(0, remote_error::longest_text)};
 }
 
-// Causes that lie deeper stay behind.
-constexpr unsigned most_causes = 16;
-
 void encode_level(archive_writer& out, std::string_view trace, const outermost* top,
                   unsigned level);
 
 void encode_cause(archive_writer& out, const outermost& top, unsigned level) {
-    const std::exception_ptr cause = inside_current();
-    const bool travels = cause && level != most_causes && trace_carried_by(cause, top).empty();
+    const std::exception_ptr cause = detail::cause_of(std::current_exception());
+    const bool travels =
+        cause && level != detail::most_causes && trace_carried_by(cause, top).empty();
     ipc::encode<bool>(out, travels);
     if (!travels)
         return;
@@ -411,8 +394,9 @@ void encode_level(archive_writer& out, std::string_view trace, const outermost* 
     const outermost self = current_as_outermost();
     put_text(out, self.type);
     put_text(out, self.text);
-    put_text(out, top != nullptr || !trace.empty() ? std::string(trace)
-                                                   : trace_inside(inside_current(), self));
+    put_text(out, top != nullptr || !trace.empty()
+                      ? std::string(trace)
+                      : trace_inside(detail::cause_of(std::current_exception()), self));
     const error_entry* entry = table::instance().find(detail::hash_of_name(name.c_str()));
     bool told = false;
     if (entry != nullptr) {
@@ -467,13 +451,24 @@ void encode_error(archive_writer& out, const std::exception_ptr& e, std::string_
     }
 }
 
+std::exception_ptr detail::cause_of(const std::exception_ptr& e) noexcept {
+    try {
+        std::rethrow_exception(e);
+    } catch (const std::nested_exception& outer) {
+        return outer.nested_ptr();
+    } catch (...) { // nothing is
+        return nullptr;
+    }
+}
+
 remote_error describe_error(const std::exception_ptr& e, std::string_view trace) {
     try {
         std::rethrow_exception(e);
     } catch (...) {
         const outermost self = current_as_outermost();
         return {self.type, self.text,
-                trace.empty() ? trace_inside(inside_current(), self) : std::string(trace)};
+                trace.empty() ? trace_inside(detail::cause_of(std::current_exception()), self)
+                              : std::string(trace)};
     }
 }
 

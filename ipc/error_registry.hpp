@@ -91,6 +91,12 @@ void encode_error(archive_writer& out, const std::exception_ptr& e, std::string_
 
 namespace detail {
 
+/// So deep are the causes that travel with an error, or are told.
+constexpr unsigned most_causes = 16;
+
+/// What is nested inside of an exception; null for most.
+[[nodiscard]] std::exception_ptr cause_of(const std::exception_ptr& e) noexcept;
+
 /// What it says, also if its what() gives no text at all.
 inline std::string_view text_of(const std::exception& e) noexcept {
     const char* text = e.what();

@@ -89,26 +89,21 @@ struct codec<shared_memory> {
     static shared_memory decode(archive_reader& in);
 };
 
-template <class T>
-struct codec<shared<T>> {
+namespace detail {
+/// Of what is nothing but a view of its memory.
+template <class S>
+struct memory_codec {
     static constexpr std::size_t least_size = codec<shared_memory>::least_size;
-    static void encode(archive_writer& out, const shared<T>& s) {
+    static void encode(archive_writer& out, const S& s) {
         ipc::encode<shared_memory>(out, s.memory());
     }
-    static shared<T> decode(archive_reader& in) {
-        return shared<T>(ipc::decode<shared_memory>(in));
-    }
+    static S decode(archive_reader& in) { return S(ipc::decode<shared_memory>(in)); }
 };
+} // namespace detail
 
 template <class T>
-struct codec<shared_array<T>> {
-    static constexpr std::size_t least_size = codec<shared_memory>::least_size;
-    static void encode(archive_writer& out, const shared_array<T>& s) {
-        ipc::encode<shared_memory>(out, s.memory());
-    }
-    static shared_array<T> decode(archive_reader& in) {
-        return shared_array<T>(ipc::decode<shared_memory>(in));
-    }
-};
+struct codec<shared<T>> : detail::memory_codec<shared<T>> {};
+template <class T>
+struct codec<shared_array<T>> : detail::memory_codec<shared_array<T>> {};
 
 } // namespace weft::ipc

@@ -83,21 +83,10 @@ secret_bytes read_key(const descriptor& from) {
     return key;
 }
 
-// What is nested inside of it; none for most.
-std::exception_ptr cause_of(const std::exception_ptr& e) {
-    try {
-        std::rethrow_exception(e);
-    } catch (const std::nested_exception& outer) {
-        return outer.nested_ptr();
-    } catch (...) { // nothing is
-        return nullptr;
-    }
-}
-
 void tell_error(const std::string& name, const stack_trace& trace) {
     std::string text = "Process " + name + ":\n";
     std::exception_ptr e = std::current_exception();
-    for (unsigned level = 0; e && level != 16; ++level, e = cause_of(e))
+    for (unsigned level = 0; e && level != most_causes; ++level, e = cause_of(e))
         text.append(level == 0 ? "" : "caused by ").append(describe_error(e).what()).append("\n");
     write_to_stderr(text.append(trace.text()));
 }

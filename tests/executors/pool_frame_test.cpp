@@ -313,3 +313,15 @@ TEST_CASE("worker_lanes: what another process wrote into a slot is believed if i
     CHECK(refuses([&] { s.length = lane_slot::room + 1; }));
     CHECK(refuses([&] { s.length = ~std::uint64_t{0}; }));
 }
+
+TEST_CASE("lane_lookout: what is found only after others had a long turn doesn't pay off") {
+    using namespace std::chrono_literals;
+    detail::lane_lookout l;
+    l.saw_it_after(20us);
+    CHECK(l.is_worth_it());
+    for (int i = 0; i != 3; ++i)
+        l.saw_it_after(4ms); // somebody had the processor who has nothing to do with it
+    CHECK_FALSE(l.is_worth_it());
+    l.saw_it_after(20us);
+    CHECK(l.is_worth_it());
+}

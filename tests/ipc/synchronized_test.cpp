@@ -135,6 +135,7 @@ TEST_CASE("synchronized: several values share a lock that is given", "[MP-SHCT-0
     ipc::recursive_mutex lock;
     shared_tally t(ipc::shared<tally>(tally{1, 2}), lock);
     shared_numbers n(ipc::shared_array<int>(4), lock);
+    CHECK_THROWS_WITH(ipc::encode(t), Catch::Contains("whose lock lies elsewhere"));
     on_a_loop([&]() -> task<> {
         auto now = co_await t.scoped();
         CHECK(lock.depth() == 1);

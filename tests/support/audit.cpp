@@ -213,7 +213,7 @@ public:
         // too late.
         if (--depth_ != 0)
             return;
-        std::vector<std::string> all = left_over(baseline);
+        std::vector<std::string> all = left_over(baseline, std::chrono::seconds(2));
         // Of threads, children and names that go by themselves, on a busy machine.
         auto may_go = [](const std::string& thing) { return !thing.starts_with("descriptor"); };
         if (std::any_of(all.begin(), all.end(), may_go))
